@@ -1,0 +1,87 @@
+// A libp2p host: what a node is to its peers. Two implementations: p2p/libp2p (rust-libp2p, real
+// sockets) and p2p/simulated (virtual time). Both admit only members: a connection exists for the
+// code above only after both ends have shown a certificate of the network (p2p/admission.h).
+//
+// Threads: everything is called, and every callback runs, on the loop thread of the host's owner.
+#pragma once
+
+#include <cstddef>
+#include <functional>
+#include <memory>
+#include <optional>
+#include <span>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "base/bytes.h"
+#include "base/error.h"
+#include "base/strong_id.h"
+#include "p2p/certificate.h"
+#include "runtime/task.h"
+
+namespace tau::p2p {
+
+// A bidirectional byte stream to one peer (a libp2p stream of one negotiated protocol). Destroying
+// it resets it. At most one read and one write at a time.
+class Stream {
+ public:
+  virtual ~Stream() = default;
+  virtual const PeerId& remote() const = 0;
+  // Up to out.size() bytes; 0 at the end of the other side's data. Errors: unavailable (reset or
+  // connection lost).
+  virtual Task<Result<std::size_t>> read(std::span<std::uint8_t> out) = 0;
+  // All of it, or an error. Suspends while the peer's window is full. `data` must stay valid until
+  // the task ends.
+  virtual Task<Status> write(BytesView data) = 0;
+  virtual Task<Status> close_write() = 0;  // the other side then reads 0
+  virtual void reset() = 0;
+};
+
+// Reads exactly out.size() bytes. Errors: unavailable when the stream ends before.
+Task<Status> read_exactly(Stream& stream, std::span<std::uint8_t> out);
+
+using StreamHandler = std::function<Task<void>(std::unique_ptr<Stream>)>;
+using MessageHandler = std::function<void(const PeerId& from, BytesView data)>;
+using PeerHandler = std::function<void(const PeerId& peer, bool connected)>;
+
+class Host {
+ public:
+  virtual ~Host() = default;
+
+  virtual const PeerId& id() const = 0;
+  // Multiaddrs that others can dial, each ending in /p2p/<id>. Known once start() has returned.
+  virtual std::vector<std::string> addresses() const = 0;
+
+  virtual Task<Status> start() = 0;
+  virtual Task<void> stop() = 0;  // idempotent; ends every stream and handler
+
+  // Dials "/ip4/…/tcp/…/p2p/<id>"; already connected is success. Errors: unavailable,
+  // permission_denied (not admitted), invalid_argument (no multiaddr).
+  virtual Task<Result<PeerId>> connect(std::string multiaddr) = 0;
+  virtual void disconnect(const PeerId& peer) = 0;
+  // Opens a stream for `protocol` to a peer that is connected. Errors: unavailable, unimplemented
+  // (peer lacks the protocol).
+  virtual Task<Result<std::unique_ptr<Stream>>> open(PeerId peer, std::string protocol) = 0;
+
+  // Each inbound stream of `protocol` runs `handler` as a task of the host. One handler per
+  // protocol; null removes it.
+  virtual void handle(std::string protocol, StreamHandler handler) = 0;
+
+  virtual std::vector<PeerId> peers() const = 0;  // admitted and connected
+  // What the peer proved at admission; nothing for a peer that is not connected. This host's own
+  // for its own id.
+  virtual std::optional<Certificate> certificate_of(const PeerId& peer) const = 0;
+  virtual void on_peer(
+      PeerHandler handler) = 0;  // several may be registered; they live as long as the host
+
+  // Gossipsub. A message that this host published is not given back to it. Bound: 64 KiB a message.
+  virtual void subscribe(std::string topic, MessageHandler handler) = 0;
+  virtual Status publish(const std::string& topic, Bytes data) = 0;
+
+  // Kademlia provider records: "I hold the content of this key (a multihash)".
+  virtual Task<Status> provide(Bytes key) = 0;
+  virtual Task<Result<std::vector<PeerId>>> find_providers(Bytes key, std::size_t at_most) = 0;
+};
+
+}  // namespace tau::p2p

@@ -1,0 +1,95 @@
+// The TVM's engine room: compile a WebAssembly module, run one exported function of it in a fresh
+// instance, bounded in memory and time. vm/wasmtime implements it; nothing above knows which engine
+// it is.
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <optional>
+#include <span>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "base/bytes.h"
+#include "base/error.h"
+#include "base/time.h"
+#include "runtime/task.h"
+
+namespace tau::vm {
+
+enum class ValueType : std::uint8_t { i32, i64, f32, f64 };
+
+// One call of a host function, from the guest: where its memory is and what the call belongs to.
+struct HostCall {
+  std::span<std::uint8_t>
+      memory;  // the calling module's, valid until the call returns; empty if it exports none
+  void* context = nullptr;  // what the owner of the run gave
+};
+
+// How a host function ends, besides its result.
+enum class HostOutcome : std::uint8_t {
+  returned,
+  exited,   // proc_exit: the run ends; *result holds the code
+  trapped,  // the run ends as a trap
+};
+
+// Arguments are raw 64-bit cells, 32-bit values in the low half. Called on the thread that runs the
+// guest; never blocks.
+using HostFunctionPointer = HostOutcome (*)(HostCall& call, const std::uint64_t* arguments,
+                                            std::uint64_t* result);
+
+struct HostFunction {
+  std::string module, name;
+  std::vector<ValueType> parameters;
+  std::optional<ValueType> result;
+  HostFunctionPointer function = nullptr;
+};
+
+struct RunLimits {
+  std::uint64_t memory_bytes_max = 64u << 20;
+  Duration time_max = std::chrono::seconds(10);
+};
+
+struct RunFailure {
+  enum class Kind : std::uint8_t {
+    trap,
+    timeout,
+    out_of_memory,
+    exit_code,
+    start_failed
+  } kind = Kind::trap;
+  std::string message;    // "wasm trap: out of bounds memory access"
+  std::string backtrace;  // one frame a line, with names where the module has them
+};
+
+struct RunTimes {
+  Duration instantiate{}, run{};
+};
+
+// A compiled module, linked against the engine's host functions. Thread-safe, immutable, shared.
+class Module {
+ public:
+  virtual ~Module() = default;
+  // Fresh instance, `_initialize` (or `_start`) where the module exports it, then
+  // `export_name(argument)`. The result is ignored. The awaiting loop is not held: a guest that
+  // runs long yields to it. Nothing of the instance outlives the run.
+  virtual Task<std::expected<RunTimes, RunFailure>> run(std::string_view export_name,
+                                                        std::uint32_t argument, void* context,
+                                                        RunLimits limits) const = 0;
+  virtual bool has_function(
+      std::string_view export_name) const = 0;  // exported, with one i32 parameter
+};
+
+class Engine {
+ public:
+  virtual ~Engine() = default;
+  // Blocking, heavy: call it on a ThreadPool. Errors: invalid_argument (no module; imports that the
+  // engine lacks, named; memory above the limit), resource_exhausted.
+  virtual Result<std::shared_ptr<const Module>> compile(BytesView wasm) = 0;
+  // Names the engine, its version and settings: part of the key of anything compiled.
+  virtual std::string compatibility() const = 0;
+};
+
+}  // namespace tau::vm
