@@ -1,0 +1,65 @@
+#include "command/caller.h"
+
+#include <algorithm>
+#include <chrono>
+
+namespace tau::command {
+
+Task<Result<codec::Value>> Caller::call_remote(PeerId peer, std::string protocol,
+                                               RequestFrame frame) {
+  CO_TRY(const auto stream, host_.open(std::move(peer), std::move(protocol)));
+  CO_TRY_STATUS(write_frame(*stream, codec::to_cbor(frame)));
+  CO_TRY_STATUS(stream->close_write());
+  CO_TRY(const Bytes payload, read_frame(*stream));
+  CO_TRY_SYNC(ResponseFrame response, codec::from_cbor<ResponseFrame>(payload));
+  co_return std::move(response).take();
+}
+
+Task<Result<codec::Value>> Caller::call_value(PeerId peer, std::string protocol,
+                                              std::string command, codec::Value body,
+                                              Duration deadline) {
+  if (peer == host_.id())
+    co_return co_await router_.call_local(std::move(protocol), std::move(command), std::move(body),
+                                          deadline);
+  const std::string what = command + " at " + peer.str();
+  RequestFrame frame{std::move(command),
+                     static_cast<std::uint64_t>(deadline / std::chrono::milliseconds(1)),
+                     std::move(body)};
+  co_return co_await runtime::with_deadline(
+      deadline, what, call_remote(std::move(peer), std::move(protocol), std::move(frame)));
+}
+
+std::vector<PeerId> Caller::peers_with_role(std::string_view role) const {
+  std::vector<PeerId> found;
+  auto consider = [&](const PeerId& peer) {
+    const auto certificate = host_.certificate_of(peer);
+    if (certificate && certificate->has_role(role)) found.push_back(peer);
+  };
+  consider(host_.id());
+  for (const auto& peer : host_.peers()) consider(peer);
+  std::ranges::sort(found);
+  return found;
+}
+
+Task<Result<codec::Value>> Caller::call_any_value(std::string role, std::string protocol,
+                                                  std::string command, codec::Value body,
+                                                  Duration deadline) {
+  auto peers = peers_with_role(role);
+  for (std::size_t i = peers.size(); i > 1; --i) std::swap(peers[i - 1], peers[random_.below(i)]);
+  if (router_.serves(protocol))
+    std::ranges::partition(peers, [&](const PeerId& peer) { return peer == host_.id(); });
+  const TimePoint until = loop_.now() + deadline;
+  Error last(ErrorCode::unavailable, "no live node with the role \"" + role + "\" is connected");
+  for (const auto& peer : peers) {
+    const Duration left = until - loop_.now();
+    if (left <= Duration::zero()) break;
+    if (peer == host_.id() && !router_.serves(protocol)) continue;
+    auto result = co_await call_value(peer, protocol, command, body, left);
+    if (result) co_return result;
+    last = std::move(result).error();
+    if (last.code() != ErrorCode::unavailable && last.code() != ErrorCode::unimplemented) break;
+  }
+  co_return fail(std::move(last).context(command));
+}
+
+}  // namespace tau::command
