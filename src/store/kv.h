@@ -33,16 +33,25 @@ struct Batch {
   }
 };
 
-enum class Durability : std::uint8_t {
-  buffered,
-  synced
-};  // synced: survives kill -9 and power loss once the task ends
+// synced: survives kill -9 and power loss once the task ends, and so does everything that was
+// written to the same store before it. buffered: survives kill -9 of this process at most.
+enum class Durability : std::uint8_t { buffered, synced };
 
 struct Entry {
   std::string key;
   Bytes value;
 };
 
+inline constexpr std::size_t kKeySizeMax = 4096;  // a hundred bytes in practice
+inline constexpr std::size_t kBatchSizeMax = 64
+                                             << 20;  // a group of blocks; bounds one write's memory
+
+// A key is 1 to kKeySizeMax bytes and does not start with a zero byte (those are the store's own);
+// a batch has at most kBatchSizeMax bytes. invalid_argument otherwise.
+Status check_batch(const Batch& batch);
+
+// Of concurrent writes the order is not defined; one that is awaited comes before the next. A write
+// whose task is cancelled may or may not happen.
 class Kv {
  public:
   virtual ~Kv() = default;

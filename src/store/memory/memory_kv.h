@@ -1,0 +1,56 @@
+// A store in memory that behaves like one on a disk that can be lost: for tests and the simulator.
+#pragma once
+
+#include <cstddef>
+#include <functional>
+#include <map>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "base/random.h"
+#include "base/time.h"
+#include "store/kv.h"
+
+namespace tau::store {
+
+// Outlives the node that uses it, so that a node which crashed starts again on what its disk kept.
+// Never fails unless it is told to.
+class MemoryKv final : public Kv {
+ public:
+  // `sync_latency`: how long a synced write takes, as an fsync does.
+  explicit MemoryKv(Duration sync_latency = {}) : sync_latency_(sync_latency) {}
+
+  Task<Result<std::optional<Bytes>>> get(std::string key) override;
+  Task<Status> write(Batch batch, Durability durability) override;
+  Task<Result<std::vector<Entry>>> scan(std::string prefix, std::string after,
+                                        std::size_t limit) override;
+
+  // Loses what was buffered: all of it, or (with chance) all but some of the first batches, as a
+  // disk does. Synced writes that are under way fail with unavailable and leave nothing.
+  void crash();
+  void crash(Random& random);
+
+  // The next `times` writes fail with `error` and change nothing.
+  void fail_writes(Error error, std::size_t times = 1);
+  // Changes a stored value behind the store's back. False when there is no such key.
+  bool corrupt(const std::string& key);
+
+  std::size_t size() const { return entries_.size(); }
+  std::size_t unsynced_batches() const { return undo_.size(); }
+
+ private:
+  using Before = std::vector<std::pair<std::string, std::optional<Bytes>>>;
+
+  void apply(Batch batch, Durability durability);
+  void lose_after(std::size_t batches_kept);
+
+  Duration sync_latency_;
+  std::map<std::string, Bytes, std::less<>> entries_;
+  std::vector<Before> undo_;  // one for each batch since the last sync, what it replaced
+  std::uint64_t life_ = 0;    // counts crashes
+  std::optional<Error> injected_;
+  std::size_t failures_left_ = 0;
+};
+
+}  // namespace tau::store
