@@ -1,0 +1,121 @@
+// Client: how the other services of a node ask tns. Answers come from a cache when they can; every
+// pointer was signed by a node with the role tns, and that is checked before it is believed.
+//
+// What is deployed stays served: an answer that once was right is kept, and served while no tns can
+// be reached. Gossip about a move only makes the client look again; it is never believed by itself.
+//
+// How old may an answer be? Younger than `lease`: served as it is. Up to twice that: served, and
+// looked up again beside. Older, or named by gossip: looked up first, for at most
+// `refresh_wait`; then, if tns is silent, the old answer is served.
+//
+// Loop thread only. Owns its refreshes: stop() cancels and awaits them. One Client per node.
+#pragma once
+
+#include <cstddef>
+#include <functional>
+#include <list>
+#include <map>
+#include <memory>
+#include <optional>
+#include <string>
+#include <unordered_map>
+#include <vector>
+
+#include "base/log.h"
+#include "command/caller.h"
+#include "p2p/host.h"
+#include "p2p/node_signed.h"
+#include "runtime/channel.h"
+#include "runtime/task_group.h"
+#include "services/tns/api.h"
+
+namespace tau::tns {
+
+class Client {
+ public:
+  struct Options {
+    Duration lease = std::chrono::seconds(1);
+    Duration refresh_wait = std::chrono::milliseconds(300);  // a few round trips between continents
+    Duration negative = std::chrono::milliseconds(500);      // a name just claimed appears soon
+    std::size_t hosts_max = 10'000;          // about 10 MB of pointers of usual size
+    std::size_t negative_hosts_max = 2'000;  // made-up names must not push out real ones
+    std::size_t lookups_max = 512;           // at once, for different hosts
+  };
+
+  Client(runtime::Loop& loop, p2p::Host& host, command::Caller& caller,
+         const p2p::Admission& admission, Logger log);
+  Client(runtime::Loop& loop, p2p::Host& host, command::Caller& caller,
+         const p2p::Admission& admission, Logger log, Options options);
+  ~Client();
+  Client(const Client&) = delete;
+  Client& operator=(const Client&) = delete;
+
+  void start();       // listens to gossip
+  Task<void> stop();  // idempotent
+
+  enum class Source : std::uint8_t { network, cache, stale };
+  struct Found {
+    std::shared_ptr<const Pointer> pointer;  // verified; immutable, may be kept
+    Source source = Source::network;
+  };
+  // `host` in lower case without port. Errors: not_found (the message says whether the name is
+  // unknown or has nothing deployed), invalid_argument (no host name), unavailable or
+  // deadline_exceeded (no tns answers, and it was never found before), resource_exhausted.
+  Task<Result<Found>> lookup(std::string host);
+  // The cache alone: what lookup() would give without waiting, or nothing. Starts a refresh when
+  // one is due. For paths that must not suspend.
+  std::shared_ptr<const Pointer> cached(const std::string& host);
+
+  // Not cached. Errors: as tns answers them (api.h), unavailable when none does.
+  Task<Result<Resolve::Response>> resolve(std::string host);
+  Task<Result<Pointer>> pointer_of(ProjectId project, std::string branch);
+  Task<Status> claim(codec::Signed registration);
+  Task<Result<Pointer>> publish(p2p::NodeSigned job, p2p::NodeSigned receipt);
+
+  // Called when gossip says that a pointer moved, before its hosts are looked up again: a hint for
+  // prefetching. Handlers live as long as the client.
+  void on_moved(std::function<void(const Moved&)> handler);
+
+  std::size_t cached_hosts() const { return entries_.size(); }
+
+ private:
+  struct Entry {
+    std::shared_ptr<const Pointer> pointer;  // null: known to be absent
+    std::string absent;                      // then why, for the error
+    TimePoint checked;
+    bool suspect = false;  // gossip named it: look again before the next use
+    std::list<std::string>::iterator place;
+  };
+  struct Flight {  // one lookup on its way, however many wait for it
+    explicit Flight(runtime::Loop& loop) : landed(loop) {}
+    runtime::Signal landed;
+    std::optional<Result<std::shared_ptr<const Pointer>>> result;
+  };
+
+  std::shared_ptr<Flight> fly(const std::string& host);
+  Task<void> refresh(std::string host, std::shared_ptr<Flight> flight);
+  Task<Result<std::shared_ptr<const Pointer>>> ask(std::string host);
+  static Task<Status> wait_for(std::shared_ptr<Flight> flight);
+  Result<Pointer> open(const p2p::NodeSigned& signed_pointer) const;
+  void keep(const std::string& host, std::shared_ptr<const Pointer> pointer, std::string absent);
+  void drop(const std::string& host);
+  void trim(std::list<std::string>& order, std::size_t most);
+  void moved(BytesView data);
+
+  runtime::Loop& loop_;
+  p2p::Host& host_;
+  command::Caller& caller_;
+  const p2p::Admission& admission_;
+  Logger log_;
+  Options options_;
+
+  std::unordered_map<std::string, Entry> entries_;
+  std::list<std::string> positive_, negative_;  // most recently used first
+  std::map<std::string, std::shared_ptr<Flight>> flights_;
+  std::vector<std::function<void(const Moved&)>> moved_handlers_;
+  std::shared_ptr<Client*> self_;  // what gossip handlers hold: null after stop()
+  std::unique_ptr<runtime::TaskGroup> tasks_;
+  bool running_ = false;
+};
+
+}  // namespace tau::tns
