@@ -1,0 +1,75 @@
+// The configuration of one node: a YAML file, and nothing else (no environment, no hidden default).
+//
+// Every key is declared once, in keys() of config.cc: its place, its type, its default and one
+// sentence. That table reads the file, prints it (`odo config show`) and refuses what it does not
+// know, with file:line:column and what was probably meant.
+#pragma once
+
+#include <cstdint>
+#include <filesystem>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "base/error.h"
+#include "base/log.h"
+#include "net/network.h"
+
+namespace tau::node {
+
+struct MemorySize {
+  std::uint64_t bytes = 0;
+  friend bool operator==(const MemorySize&, const MemorySize&) = default;
+};
+
+using OptionalEndpoint = std::optional<net::Endpoint>;  // "none" in the file
+
+// Member initializers are the defaults.
+struct Options {
+  std::string network_root_key;
+  std::string network_name = "blackhole";
+  std::string network_suffix = "blackhole.localhost";
+
+  std::filesystem::path identity_key = "node.key";
+  std::filesystem::path identity_certificate = "node.certificate";
+
+  std::vector<std::string> services;
+  std::filesystem::path data = "data";
+
+  std::vector<std::string> p2p_listen = {"/ip4/127.0.0.1/tcp/0"};
+  std::vector<std::string> p2p_bootstrap;
+  bool p2p_mdns = false;
+
+  std::string http_address = "127.0.0.1";
+  std::uint32_t http_port = 1480;
+  bool http_entry = false;
+  std::uint32_t http_threads = 1;
+
+  OptionalEndpoint api_listen;
+  OptionalEndpoint dns_listen = net::Endpoint{"127.0.0.1", 1453};
+
+  std::vector<std::string> consensus_voters;
+
+  std::uint32_t monkey_concurrency = 1;
+  MemorySize monkey_memory{2ull << 30};
+
+  LogLevel log_level = LogLevel::info;
+};
+
+inline constexpr std::size_t kConfigBytesMax = 1u << 20;  // a few hundred lines in practice
+
+// `name` goes in front of line and column. Relative paths are taken from `folder`.
+// Errors: invalid_argument, "FILE:LINE:COLUMN: what, why, what to do".
+Result<Options> parse_config(std::string_view text, std::string_view name,
+                             const std::filesystem::path& folder);
+// Errors: also not_found, permission_denied.
+Result<Options> read_config(const std::filesystem::path& file);
+
+// The whole file: every key with its sentence; the ones that are at their default are commented.
+std::string show_config(const Options& options);
+
+// The services that a node may run, in the order in which they start.
+const std::vector<std::string>& service_names();
+
+}  // namespace tau::node
