@@ -1,7 +1,9 @@
 # tau_library(name SOURCES ... DEPS other tau libraries ... LINK outside libraries ...)
-# tau_test(name SOURCES ... DEPS ... LINK ... [TIMEOUT s] [LABELS ...])   one gtest executable
+# tau_test(name SOURCES ... DEPS ... LINK ... [TIMEOUT s] [LABELS ...] [SANITIZED])   one gtest executable; SANITIZED: also
+#   part of what `make test` runs under the address and undefined-behaviour sanitizers (decoders, parsers, pure logic)
 # tau_bench(name SOURCES ... DEPS ...)                                    one benchmark executable, never run by ctest
 # tau_tool(name SOURCES ... DEPS ...)                                     one executable in bin/
+add_custom_target(tau_sanitized_tests)
 set(TAU_WARNINGS -Wall -Wextra -Wshadow -Wnon-virtual-dtor -Woverloaded-virtual -Wimplicit-fallthrough -Werror)
 
 function(tau_target_defaults target)
@@ -32,7 +34,7 @@ function(tau_executable name)
 endfunction()
 
 function(tau_test name)
-  cmake_parse_arguments(A "" "TIMEOUT" "SOURCES;DEPS;LINK;LABELS" ${ARGN})
+  cmake_parse_arguments(A "SANITIZED" "TIMEOUT" "SOURCES;DEPS;LINK;LABELS" ${ARGN})
   find_package(GTest REQUIRED)
   include(GoogleTest)
   if(NOT A_TIMEOUT)
@@ -41,9 +43,15 @@ function(tau_test name)
   if(NOT A_LABELS)
     set(A_LABELS unit)
   endif()
+  if(A_SANITIZED)
+    list(APPEND A_LABELS sanitized)
+  endif()
   tau_executable(${name} SOURCES ${A_SOURCES} DEPS ${A_DEPS} LINK ${A_LINK} GTest::gtest GTest::gmock GTest::gtest_main)
   set_target_properties(${name} PROPERTIES RUNTIME_OUTPUT_DIRECTORY ${CMAKE_BINARY_DIR}/tests)
   gtest_discover_tests(${name} DISCOVERY_MODE PRE_TEST TEST_PREFIX "${name}: " PROPERTIES TIMEOUT ${A_TIMEOUT} LABELS "${A_LABELS}")
+  if(A_SANITIZED)
+    add_dependencies(tau_sanitized_tests ${name})
+  endif()
 endfunction()
 
 function(tau_bench name)

@@ -119,7 +119,10 @@ struct Resolve {
   static constexpr std::string_view kName = "resolve";
   static constexpr command::Callers kCallers = command::kEveryMember;
   static constexpr Duration kDeadline = std::chrono::seconds(2);
-  using Request = Lookup::Request;
+  struct Request {
+    std::string host;  // lower case, without port
+    static constexpr auto fields() { return std::tuple{codec::field("host", &Request::host)}; }
+  };
   struct Response {
     std::optional<ProjectId> project;  // nothing: nobody claimed it
     std::string branch;

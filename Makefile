@@ -1,0 +1,39 @@
+# make demo    installs what is missing, builds, and shows a function going from git push to an answer
+# make test    installs what is missing, builds, and runs all tests
+# make bench   measures, beside peers, and writes build/bench.json
+.PHONY: all setup build demo test test-asan bench format clean
+.DEFAULT_GOAL := build
+export PATH := $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/tau/toolchains/bin:$(PATH)
+jobs := $(shell nproc)
+tools := odo tau dream
+
+setup:
+	@tools/setup
+
+build:
+	@tools/setup build
+	@cmake --preset dev --log-level=WARNING
+	@cmake --build --preset dev -j$(jobs) --target $(tools)
+
+demo: build
+	@tools/demo
+
+test: setup
+	@cmake --preset dev --log-level=WARNING
+	@cmake --build --preset dev -j$(jobs)
+	@cmake --preset asan --log-level=WARNING
+	@cmake --build --preset asan -j$(jobs) --target tau_sanitized_tests
+	@ctest --preset asan -j$(jobs) -L sanitized --quiet --output-log build/asan.log || (cat build/asan.log; false)
+	@tail -n 12 build/asan.log
+	@ctest --preset dev -j$(jobs)
+
+bench: setup
+	@cmake --preset dev --log-level=WARNING
+	@cmake --build --preset dev -j$(jobs)
+	@bench/run
+
+format:
+	@git ls-files '*.h' '*.cc' | xargs clang-format-19 -i
+
+clean:
+	rm -rf build
