@@ -24,7 +24,7 @@ struct Sandbox {
   struct Bind {
     std::filesystem::path outside, inside;
   };
-  std::vector<Bind> read_only;  // toolchains, sources
+  std::vector<Bind> read_only;  // toolchains, sources; symbolic links are copied as such
   std::vector<Bind> writable;   // sparingly: owned by the sandbox's uid
   struct Tmpfs {
     std::filesystem::path inside;
@@ -39,6 +39,9 @@ struct Limits {
   std::uint32_t processes_max = 128;
   std::uint64_t output_bytes_max =
       4u << 20;  // standard output and error together; more ends the program
+  // When not 0, descriptor 3 is a pipe: what the program writes there comes back as Exit::results.
+  // More than this ends the program.
+  std::uint64_t results_bytes_max = 0;
 };
 
 struct Command {
@@ -54,8 +57,9 @@ struct Command {
 struct Exit {
   int code = 0;  // 128 + n for signal n
   bool out_of_memory = false;
-  bool too_much_output = false;
-  std::string why() const;  // "exit code 2", "killed: more than 2048 MiB of memory"
+  bool too_much_output = false;  // or too many results
+  Bytes results;                 // complete only when `code` is 0
+  std::string why() const;       // "exit code 2", "killed: more than 2048 MiB of memory"
 };
 
 enum class Output : std::uint8_t { standard_output, standard_error };
