@@ -1,0 +1,2 @@
+pub use p2p::*;
+pub use wasm::*;
