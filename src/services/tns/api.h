@@ -20,6 +20,27 @@
 
 namespace tau::tns {
 
+// Host names are lower case, at most 253 bytes, labels of 1 to 63 of a-z, 0-9, '-' and '_' with no
+// '-' at either end (RFC 1123, and '_' as some services use it), no dot at the end. Errors:
+// invalid_argument.
+Status check_host(std::string_view host);
+// Git's rules are wider; these are what a branch must keep to have a pointer: 1 to 128 bytes, no
+// control characters, no space. Errors: invalid_argument.
+Status check_branch(std::string_view branch);
+
+// The branch whose deployment answers the project's own names. Every other branch is a preview:
+// what would answer at hello.blackhole.localhost answers at <branch>--hello.blackhole.localhost.
+inline constexpr std::string_view kMainBranch = "main";
+// Of a host's first label: "feature/Login" -> "feature-login". Empty if nothing of it is left.
+std::string preview_label(std::string_view branch);
+// Where a preview of `branch` answers for `host`; nothing if no host name comes of it.
+std::optional<std::string> preview_host(std::string_view branch, std::string_view host);
+
+// Bounds of one pointer. Its gossip must fit 64 KiB with the hosts before and after the move.
+inline constexpr std::size_t kHostsMax = 500;
+inline constexpr std::size_t kHostsBytesMax = 24u << 10;
+inline constexpr std::size_t kHoldersMax = 64;
+
 struct Pointer {
   static constexpr std::string_view kPurpose = "tau pointer v1";
   ProjectId project;
@@ -38,7 +59,11 @@ struct Pointer {
                       codec::field("holders", &Pointer::holders),
                       codec::field("moved", &Pointer::moved_unix_ms)};
   }
+  friend bool operator==(const Pointer&, const Pointer&) = default;
 };
+// What the deployment calls a host that its pointer answers: of a preview, the name without the
+// branch. This is the name to route by.
+std::string_view routed_host(const Pointer& pointer, std::string_view host);
 
 inline constexpr std::string_view kRole = "tns";
 inline constexpr std::string_view kProtocol = "/tau/tns/1";
@@ -48,7 +73,7 @@ struct Moved {
   ProjectId project;
   std::string branch;
   std::uint64_t seq = 0;
-  std::vector<std::string> hosts;
+  std::vector<std::string> hosts;  // those that answer now, and those that no longer do
   static constexpr auto fields() {
     return std::tuple{codec::field("project", &Moved::project),
                       codec::field("branch", &Moved::branch), codec::field("seq", &Moved::seq),
@@ -57,7 +82,7 @@ struct Moved {
 };
 
 // Claims a label for a project. Again by the same project: success. Errors: already_exists, with
-// advice.
+// advice; invalid_argument (a label with "--" is kept for previews).
 struct Claim {
   static constexpr std::string_view kName = "claim";
   static constexpr command::Callers kCallers = command::callers("auth");
@@ -74,8 +99,15 @@ struct Claim {
 // Moves the pointer. Checked: patrick's and monkey's certificates and signatures, the owner's
 // registration in the job, that receipt and job agree, that seq goes up (the same seq with the same
 // deployment: success again), that every host is the project's or free. Decided by consensus,
-// fsynced, then gossiped. Errors: permission_denied, failed_precondition (an older seq),
-// already_exists (a host is another project's: names it), unavailable (no majority).
+// fsynced, then gossiped. The pointer is signed by the node that answers, here and below: any tns
+// node may speak for the group, and the key that signs never leaves its node.
+//
+// Which hosts? Under the network's suffix a name belongs to the project that holds its label (the
+// last one before the suffix), claimed here if it is free; any other fqdn is claimed as it is,
+// first come, too (that its owner controls the domain is not proven here). Branch main answers all
+// hosts of the receipt; another branch answers their previews under the suffix. Errors:
+// permission_denied, failed_precondition (an older seq), already_exists (a host is another
+// project's: names it), unavailable (no majority).
 struct Publish {
   static constexpr std::string_view kName = "publish";
   static constexpr command::Callers kCallers = command::callers("monkey", "patrick");
