@@ -40,9 +40,9 @@ function(tau_check_layers)
         message(FATAL_ERROR "${lib} (layer ${mine}) must not link tau_${dep} (layer ${theirs}): a library links only "
           "lower layers (docs/architecture.md)")
       endif()
-      # Of one another, services may use the wire interface alone: services/<x>/api.h, target services_<x>_api.
-      if(mine EQUAL 5 AND theirs EQUAL 5 AND NOT dep MATCHES "_api$")
-        message(FATAL_ERROR "${lib} must not link tau_${dep}: of another service only its _api target")
+      # Of one another, services may use the wire interface alone: services/<x>/api.h and client.h, targets services_<x>_api and services_<x>_client.
+      if(mine EQUAL 5 AND theirs EQUAL 5 AND NOT dep MATCHES "_(api|client)$")
+        message(FATAL_ERROR "${lib} must not link tau_${dep}: of another service only its _api or _client target")
       endif()
     endforeach()
   endforeach()

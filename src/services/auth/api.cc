@@ -13,7 +13,9 @@ ProjectId project_id_of(const Genesis& genesis) {
 }
 
 Status check_label(std::string_view label) {
-  const auto good = [](char c) { return (c >= 'a' && c <= 'z') || (c >= '0' && c <= '9') || c == '-'; };
+  const auto good = [](char c) {
+    return (c >= 'a' && c <= 'z') || (c >= '0' && c <= '9') || c == '-';
+  };
   if (label.empty() || label.size() > 63 || !std::ranges::all_of(label, good) ||
       label.front() == '-' || label.back() == '-' || label.find("--") != std::string_view::npos)
     return fail(ErrorCode::invalid_argument,
@@ -26,8 +28,8 @@ Status check_label(std::string_view label) {
 Result<Registration> open_registration(const codec::Signed& registration) {
   // The genesis inside names the key that must have signed; only then is the rest believed.
   TRY(Registration claimed, codec::from_cbor<Registration>(registration.body));
-  TRY_STATUS(codec::check_signature(crypto::PublicKey(claimed.genesis.owner), Registration::kPurpose,
-                                    registration));
+  TRY_STATUS(codec::check_signature(crypto::PublicKey(claimed.genesis.owner),
+                                    Registration::kPurpose, registration));
   TRY_STATUS(check_label(claimed.label));
   if (claimed.genesis.name.empty() || claimed.genesis.name.size() > 128)
     return fail(ErrorCode::invalid_argument, "a project's name has 1 to 128 characters");
@@ -37,11 +39,14 @@ Result<Registration> open_registration(const codec::Signed& registration) {
   for (const auto& repository : claimed.repositories) {
     TRY_STATUS(check_label(repository.name));
     if (!names.insert(repository.name).second)
-      return fail(ErrorCode::invalid_argument, "repository \"" + repository.name + "\" is named twice");
+      return fail(ErrorCode::invalid_argument,
+                  "repository \"" + repository.name + "\" is named twice");
     if (repository.kind != RepositoryKind::config && repository.kind != RepositoryKind::code)
-      return fail(ErrorCode::invalid_argument, "repository \"" + repository.name + "\" is of no known kind");
+      return fail(ErrorCode::invalid_argument,
+                  "repository \"" + repository.name + "\" is of no known kind");
     if (repository.provider.empty() || repository.provider.size() > 64)
-      return fail(ErrorCode::invalid_argument, "repository \"" + repository.name + "\" names no provider");
+      return fail(ErrorCode::invalid_argument,
+                  "repository \"" + repository.name + "\" names no provider");
   }
   return claimed;
 }

@@ -26,8 +26,9 @@ Task<Result<Register::Response>> Service::handle(command::Peer, Register::Reques
       co_return fail(ErrorCode::failed_precondition,
                      "a newer registration of this project is known; sign one with a later time");
   }
-  // The label first: a registration that is kept but whose name is another's would help nobody. Should this node die in
-  // between, the same request again succeeds, because the label is this project's already.
+  // The label first: a registration that is kept but whose name is another's would help nobody.
+  // Should this node die in between, the same request again succeeds, because the label is this
+  // project's already.
   CO_TRY_STATUS(caller_.call_any<tns::Claim>(tns::kRole, tns::kProtocol, {request.registration}));
   CO_TRY_STATUS(store_.put(project, std::move(request.registration)));
   co_return Register::Response{project};
@@ -36,8 +37,9 @@ Task<Result<Register::Response>> Service::handle(command::Peer, Register::Reques
 Task<Result<GetProject::Response>> Service::handle(command::Peer, GetProject::Request request) {
   CO_TRY(auto registration, store_.get(request.project));
   if (!registration)
-    co_return fail(ErrorCode::not_found, "no project " + request.project.str() +
-                                             " is registered here; `tau new project` registers one");
+    co_return fail(ErrorCode::not_found,
+                   "no project " + request.project.str() +
+                       " is registered here; `tau new project` registers one");
   co_return GetProject::Response{*std::move(registration)};
 }
 

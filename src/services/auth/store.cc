@@ -22,7 +22,8 @@ Task<Result<std::optional<codec::Signed>>> Store::get(ProjectId project) {
 }
 
 Task<Result<std::vector<codec::Signed>>> Store::list(ProjectId after, std::size_t limit) {
-  CO_TRY(const auto entries, kv_.scan(std::string(kPrefix), after.empty() ? "" : key_of(after), limit));
+  CO_TRY(const auto entries,
+         kv_.scan(std::string(kPrefix), after.empty() ? "" : key_of(after), limit));
   std::vector<codec::Signed> found;
   for (const auto& entry : entries) {
     CO_TRY_SYNC(auto registration, codec::from_cbor<codec::Signed>(entry.value));

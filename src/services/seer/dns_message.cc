@@ -11,7 +11,8 @@ namespace tau::seer::dns {
 namespace {
 
 constexpr std::size_t kHeaderSize = 12;
-constexpr std::uint16_t kResponse = 0x8000, kAuthoritative = 0x0400, kTruncated = 0x0200, kRecursionDesired = 0x0100;
+constexpr std::uint16_t kResponse = 0x8000, kAuthoritative = 0x0400, kTruncated = 0x0200,
+                        kRecursionDesired = 0x0100;
 constexpr std::uint16_t kClassIn = 1;
 constexpr std::uint16_t kUdpSizeOurs = 1232;  // DNS flag day 2020: fits an unfragmented IPv6 packet
 
@@ -23,7 +24,9 @@ void put32(Bytes& out, std::uint32_t v) {
   put16(out, static_cast<std::uint16_t>(v >> 16));
   put16(out, static_cast<std::uint16_t>(v));
 }
-std::uint16_t get16(BytesView in, std::size_t at) { return static_cast<std::uint16_t>(in[at] << 8 | in[at + 1]); }
+std::uint16_t get16(BytesView in, std::size_t at) {
+  return static_cast<std::uint16_t>(in[at] << 8 | in[at + 1]);
+}
 
 void put_name(Bytes& out, std::string_view name) {
   while (!name.empty()) {
@@ -35,7 +38,8 @@ void put_name(Bytes& out, std::string_view name) {
   out.push_back(0);
 }
 
-// Reads an uncompressed name at `at` (a question needs no compression, so a pointer is refused). False: malformed.
+// Reads an uncompressed name at `at` (a question needs no compression, so a pointer is refused).
+// False: malformed.
 bool take_name(BytesView in, std::size_t& at, std::string& text) {
   const std::size_t start = at;
   for (;;) {
@@ -66,12 +70,14 @@ std::expected<Query, BadQuery> parse_query(BytesView in) {
   if (flags & kResponse) return bad("a response, not a query");
   query.opcode = static_cast<std::uint8_t>((flags >> 11) & 15);
   query.recursion_desired = flags & kRecursionDesired;
-  const std::uint16_t questions = get16(in, 4), answers = get16(in, 6), authorities = get16(in, 8), additionals = get16(in, 10);
+  const std::uint16_t questions = get16(in, 4), answers = get16(in, 6), authorities = get16(in, 8),
+                      additionals = get16(in, 10);
   if (query.opcode != 0) {
     query.question.clear();
     return query;  // answered with "not implemented"
   }
-  if (questions != 1 || answers != 0 || authorities != 0 || additionals > 4) return bad("one question is wanted, and nothing else");
+  if (questions != 1 || answers != 0 || authorities != 0 || additionals > 4)
+    return bad("one question is wanted, and nothing else");
   std::size_t at = kHeaderSize;
   if (!take_name(in, at, query.name)) return bad("malformed name");
   if (at + 4 > in.size()) return bad("cut short in the question");
@@ -100,7 +106,8 @@ std::expected<Query, BadQuery> parse_query(BytesView in) {
 Record address_record(std::string_view ip, std::uint32_t ttl_seconds) {
   unsigned char raw[16];
   const std::string text(ip);
-  if (inet_pton(AF_INET, text.c_str(), raw) == 1) return {Type::a, ttl_seconds, Bytes(raw, raw + 4)};
+  if (inet_pton(AF_INET, text.c_str(), raw) == 1)
+    return {Type::a, ttl_seconds, Bytes(raw, raw + 4)};
   CHECK(inet_pton(AF_INET6, text.c_str(), raw) == 1);
   return {Type::aaaa, ttl_seconds, Bytes(raw, raw + 16)};
 }
@@ -109,8 +116,8 @@ Record soa_record(const Zone& zone) {
   Record record{Type::soa, zone.negative_ttl_seconds, {}};
   put_name(record.data, "seer." + zone.name);
   put_name(record.data, "hostmaster." + zone.name);
-  put32(record.data, 1);      // serial: the answers are alive, not a zone file's
-  put32(record.data, 3600);   // refresh, retry, expire: for secondaries, of which there are none
+  put32(record.data, 1);     // serial: the answers are alive, not a zone file's
+  put32(record.data, 3600);  // refresh, retry, expire: for secondaries, of which there are none
   put32(record.data, 600);
   put32(record.data, 86400);
   put32(record.data, zone.negative_ttl_seconds);
@@ -168,7 +175,8 @@ Bytes encode_answer(const Query& query, const Answer& answer, std::size_t size_m
     if (!append(record, nullptr)) break;
     ++answers;
   }
-  if (answer.negative_of && append(soa_record(*answer.negative_of), &answer.negative_of->name)) ++authorities;
+  if (answer.negative_of && append(soa_record(*answer.negative_of), &answer.negative_of->name))
+    ++authorities;
   out.insert(out.end(), opt.begin(), opt.end());
   const auto set16 = [&](std::size_t at, std::uint16_t v) {
     out[at] = static_cast<std::uint8_t>(v >> 8);

@@ -10,12 +10,14 @@ namespace {
 Bytes unhex(std::string_view text) {
   Bytes out;
   for (std::size_t i = 0; i + 1 < text.size(); i += 2)
-    out.push_back(static_cast<std::uint8_t>(std::stoi(std::string(text.substr(i, 2)), nullptr, 16)));
+    out.push_back(
+        static_cast<std::uint8_t>(std::stoi(std::string(text.substr(i, 2)), nullptr, 16)));
   return out;
 }
 
 // What `dig +noedns A Hello.blackhole.localhost` sends: id 0x1234, RD, one question.
-const Bytes kQuery = unhex("1234010000010000000000000548656c6c6f09626c61636b686f6c65096c6f63616c686f73740000010001");
+const Bytes kQuery =
+    unhex("1234010000010000000000000548656c6c6f09626c61636b686f6c65096c6f63616c686f73740000010001");
 // The same with an OPT record of 1232 bytes and a DNS cookie.
 const Bytes kEdnsQuery = unhex(
     "1234012000010000000000010548656c6c6f09626c61636b686f6c65096c6f63616c686f73740000010001"
@@ -36,7 +38,8 @@ TEST(DnsQuery, IsReadAndItsNameLowered) {
 }
 
 TEST(DnsQuery, IsRefusedWhenItIsCutAnywhereOrLonger) {
-  for (std::size_t n = 0; n < kEdnsQuery.size(); ++n) EXPECT_FALSE(parse_query(BytesView(kEdnsQuery).first(n))) << n;
+  for (std::size_t n = 0; n < kEdnsQuery.size(); ++n)
+    EXPECT_FALSE(parse_query(BytesView(kEdnsQuery).first(n))) << n;
   Bytes longer = kQuery;
   longer.push_back(0);
   EXPECT_FALSE(parse_query(longer));
@@ -54,10 +57,12 @@ TEST(DnsQuery, SurvivesRandomBytes) {
   SeededRandom random(3);
   for (int i = 0; i < 20'000; ++i) {
     Bytes message = i % 2 ? kEdnsQuery : kQuery;
-    for (int k = 0; k < 3; ++k) message[random.below(message.size())] = static_cast<std::uint8_t>(random.next_u64());
+    for (int k = 0; k < 3; ++k)
+      message[random.below(message.size())] = static_cast<std::uint8_t>(random.next_u64());
     message.resize(random.below(message.size() + 1));
     if (auto query = parse_query(message)) {
-      const auto out = encode_answer(*query, {Rcode::no_error, true, {address_record("127.0.0.1", 1)}, {}}, 512);
+      const auto out =
+          encode_answer(*query, {Rcode::no_error, true, {address_record("127.0.0.1", 1)}, {}}, 512);
       EXPECT_LE(out.size(), 512u);
     }
   }
@@ -65,15 +70,19 @@ TEST(DnsQuery, SurvivesRandomBytes) {
 
 TEST(DnsAnswer, RepeatsTheQuestionAndGivesTheAddress) {
   const auto query = parse_query(kQuery);
-  const Bytes out = encode_answer(*query, {Rcode::no_error, true, {address_record("127.1.2.3", 1)}, {}}, 512);
+  const Bytes out =
+      encode_answer(*query, {Rcode::no_error, true, {address_record("127.1.2.3", 1)}, {}}, 512);
   EXPECT_EQ(to_hex(out),
-            "12348500000100010000000005" "48656c6c6f09626c61636b686f6c65096c6f63616c686f73740000010001"
-            "c00c0001000100000001" "00047f010203");
+            "12348500000100010000000005"
+            "48656c6c6f09626c61636b686f6c65096c6f63616c686f73740000010001"
+            "c00c0001000100000001"
+            "00047f010203");
 }
 
 TEST(DnsAnswer, NameErrorCarriesTheStartOfAuthority) {
   const auto query = parse_query(kQuery);
-  const Bytes out = encode_answer(*query, {Rcode::name_error, true, {}, Zone{"blackhole.localhost", 1}}, 512);
+  const Bytes out =
+      encode_answer(*query, {Rcode::name_error, true, {}, Zone{"blackhole.localhost", 1}}, 512);
   EXPECT_EQ(out[3] & 15, 3);
   EXPECT_EQ(out[9], 1);  // one authority record
 }
@@ -81,7 +90,8 @@ TEST(DnsAnswer, NameErrorCarriesTheStartOfAuthority) {
 TEST(DnsAnswer, IsCutWithTheTruncatedFlagWhenItDoesNotFit) {
   const auto query = parse_query(kEdnsQuery);
   Answer answer;
-  for (int i = 0; i < 200; ++i) answer.records.push_back(address_record("127.1.2." + std::to_string(i), 1));
+  for (int i = 0; i < 200; ++i)
+    answer.records.push_back(address_record("127.1.2." + std::to_string(i), 1));
   const Bytes cut = encode_answer(*query, answer, 512);
   EXPECT_LE(cut.size(), 512u);
   EXPECT_TRUE(cut[2] & 2);

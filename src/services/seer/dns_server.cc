@@ -7,15 +7,18 @@ namespace {
 
 using namespace std::chrono_literals;
 
-constexpr std::uint32_t kTtlSeconds = 1;      // a dead node is gone from caches as fast as from here
-constexpr Duration kKnownFor = 1s;            // how long a claimed name is not asked for again
-constexpr std::size_t kKnownMax = 10'000;     // about 1 MB; a flood of made-up names empties it, no more
-constexpr std::size_t kInFlightMax = 512;     // datagrams whose name is being asked of tns; more are dropped, as UDP may
+constexpr std::uint32_t kTtlSeconds = 1;  // a dead node is gone from caches as fast as from here
+constexpr Duration kKnownFor = 1s;        // how long a claimed name is not asked for again
+constexpr std::size_t kKnownMax =
+    10'000;  // about 1 MB; a flood of made-up names empties it, no more
+constexpr std::size_t kInFlightMax =
+    512;  // datagrams whose name is being asked of tns; more are dropped, as UDP may
 constexpr std::size_t kConnectionsMax = 128;
-constexpr Duration kTcpIdleMax = 10s;         // RFC 7766 leaves it to the server
+constexpr Duration kTcpIdleMax = 10s;  // RFC 7766 leaves it to the server
 
 bool within(std::string_view name, std::string_view zone) {
-  return name == zone || (name.size() > zone.size() && name.ends_with(zone) && name[name.size() - zone.size() - 1] == '.');
+  return name == zone || (name.size() > zone.size() && name.ends_with(zone) &&
+                          name[name.size() - zone.size() - 1] == '.');
 }
 
 Task<Status> read_all(net::Connection& connection, std::span<std::uint8_t> out) {
@@ -37,10 +40,16 @@ Task<Result<Bytes>> read_message(net::Connection& connection) {
 
 }  // namespace
 
-DnsServer::DnsServer(runtime::Loop& loop, net::Network& network, net::Endpoint at, std::string suffix, Nodes& nodes,
-                     IsClaimed is_claimed, Logger log)
-    : loop_(loop), network_(network), at_(std::move(at)), zone_{std::move(suffix)}, nodes_(nodes),
-      is_claimed_(std::move(is_claimed)), log_(std::move(log)), tasks_(loop) {}
+DnsServer::DnsServer(runtime::Loop& loop, net::Network& network, net::Endpoint at,
+                     std::string suffix, Nodes& nodes, IsClaimed is_claimed, Logger log)
+    : loop_(loop),
+      network_(network),
+      at_(std::move(at)),
+      zone_{std::move(suffix)},
+      nodes_(nodes),
+      is_claimed_(std::move(is_claimed)),
+      log_(std::move(log)),
+      tasks_(loop) {}
 
 Task<Status> DnsServer::start() {
   CO_TRY_SYNC(udp_, network_.bind(at_));
@@ -93,13 +102,17 @@ Task<void> DnsServer::serve_tcp() {
 
 Task<void> DnsServer::serve_connection(std::unique_ptr<net::Connection> connection) {
   for (;;) {
-    auto message = co_await runtime::with_deadline(kTcpIdleMax, "reading a query", read_message(*connection));
+    auto message =
+        co_await runtime::with_deadline(kTcpIdleMax, "reading a query", read_message(*connection));
     if (!message) break;
     const Bytes response = co_await answer(*std::move(message), true);
     if (response.empty()) break;
-    Bytes framed = {static_cast<std::uint8_t>(response.size() >> 8), static_cast<std::uint8_t>(response.size())};
+    Bytes framed = {static_cast<std::uint8_t>(response.size() >> 8),
+                    static_cast<std::uint8_t>(response.size())};
     framed.insert(framed.end(), response.begin(), response.end());
-    if (!co_await runtime::with_deadline(kTcpIdleMax, "sending an answer", connection->write(framed))) break;
+    if (!co_await runtime::with_deadline(kTcpIdleMax, "sending an answer",
+                                         connection->write(framed)))
+      break;
   }
   --connections_;
 }
@@ -112,7 +125,8 @@ Task<Bytes> DnsServer::answer(Bytes message, bool over_tcp) {
     co_return dns::encode_format_error(*bad.id);
   }
   const dns::Answer decided = co_await decide(*query);
-  // An answer larger than we would send unfragmented is cut even if the asker says it could take it.
+  // An answer larger than we would send unfragmented is cut even if the asker says it could take
+  // it.
   const std::size_t size_max = over_tcp ? 65'535 : std::min<std::size_t>(query->udp_size, 1232);
   co_return dns::encode_answer(*query, decided, size_max);
 }
@@ -121,12 +135,14 @@ Task<dns::Answer> DnsServer::decide(dns::Query query) {
   using dns::Rcode;
   using dns::Type;
   if (query.opcode != 0) co_return dns::Answer{Rcode::not_implemented, false, {}, {}};
-  if (query.edns && query.edns_version != 0) co_return dns::Answer{Rcode::bad_version, false, {}, {}};
+  if (query.edns && query.edns_version != 0)
+    co_return dns::Answer{Rcode::bad_version, false, {}, {}};
   if (query.qclass != 1) co_return dns::Answer{Rcode::refused, false, {}, {}};
   const bool ours = within(query.name, zone_.name);
   const auto type = static_cast<Type>(query.type);
   if (query.name == zone_.name) {
-    if (type == Type::soa) co_return dns::Answer{Rcode::no_error, true, {dns::soa_record(zone_)}, {}};
+    if (type == Type::soa)
+      co_return dns::Answer{Rcode::no_error, true, {dns::soa_record(zone_)}, {}};
     if (type == Type::ns) co_return dns::Answer{Rcode::no_error, true, {dns::ns_record(zone_)}, {}};
     co_return dns::Answer{Rcode::no_error, true, {}, zone_};
   }
@@ -149,7 +165,8 @@ Task<dns::Answer> DnsServer::decide(dns::Query query) {
 
 Task<Result<bool>> DnsServer::claimed(std::string name) {
   auto it = known_.find(name);
-  if (it != known_.end() && loop_.now() - it->second.asked < kKnownFor) co_return it->second.claimed;
+  if (it != known_.end() && loop_.now() - it->second.asked < kKnownFor)
+    co_return it->second.claimed;
   auto asked = co_await is_claimed_(name);
   it = known_.find(name);
   if (!asked) {

@@ -1,11 +1,12 @@
-// The DNS server of seer: UDP and TCP on one endpoint (RFC 1035, 7766), answering for the names of this network.
+// The DNS server of seer: UDP and TCP on one endpoint (RFC 1035, 7766), answering for the names of
+// this network.
 //
-//   a claimed name      A / AAAA of live substrates, in rotating order; NODATA where no live node has that family
-//   an unclaimed name of the zone      NXDOMAIN
-//   anything else       REFUSED: this is no resolver
+//   a claimed name      A / AAAA of live substrates, in rotating order; NODATA where no live node
+//   has that family an unclaimed name of the zone      NXDOMAIN anything else       REFUSED: this
+//   is no resolver
 //
-// Whether a name is claimed is asked of tns and kept for a second; while tns is out of reach the last answer stands.
-// Loop thread only.
+// Whether a name is claimed is asked of tns and kept for a second; while tns is out of reach the
+// last answer stands. Loop thread only.
 #pragma once
 
 #include <functional>
@@ -26,8 +27,8 @@ class DnsServer {
   // Is this fully qualified name claimed by somebody? Errors: unavailable.
   using IsClaimed = std::function<Task<Result<bool>>(std::string name)>;
 
-  DnsServer(runtime::Loop& loop, net::Network& network, net::Endpoint at, std::string suffix, Nodes& nodes,
-            IsClaimed is_claimed, Logger log);
+  DnsServer(runtime::Loop& loop, net::Network& network, net::Endpoint at, std::string suffix,
+            Nodes& nodes, IsClaimed is_claimed, Logger log);
 
   Task<Status> start();
   Task<void> stop();

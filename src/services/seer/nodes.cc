@@ -8,7 +8,8 @@ namespace tau::seer {
 namespace {
 
 constexpr std::size_t kServicesMax = 16;
-constexpr std::size_t kAddressesMax = 8;  // what one DNS answer of 512 bytes leaves room for, a node
+constexpr std::size_t kAddressesMax =
+    8;  // what one DNS answer of 512 bytes leaves room for, a node
 
 bool is_family(const std::string& address, int family) {
   unsigned char raw[16];
@@ -20,14 +21,17 @@ bool is_family(const std::string& address, int family) {
 Status Nodes::announce(const PeerId& peer, const p2p::Certificate& certificate,
                        Announcement announcement, TimePoint now) {
   if (announcement.services.size() > kServicesMax || announcement.addresses.size() > kAddressesMax)
-    return fail(ErrorCode::invalid_argument, "an announcement names at most 16 services and 8 addresses");
+    return fail(ErrorCode::invalid_argument,
+                "an announcement names at most 16 services and 8 addresses");
   for (const auto& service : announcement.services)
     if (!certificate.has_role(service))
       return fail(ErrorCode::permission_denied, "the certificate of " + peer.str() +
-                                                    " does not give it the role \"" + service.substr(0, 64) + "\"");
+                                                    " does not give it the role \"" +
+                                                    service.substr(0, 64) + "\"");
   for (const auto& address : announcement.addresses)
     if (!is_family(address, AF_INET) && !is_family(address, AF_INET6))
-      return fail(ErrorCode::invalid_argument, "\"" + address.substr(0, 64) + "\" is not an IP address");
+      return fail(ErrorCode::invalid_argument,
+                  "\"" + address.substr(0, 64) + "\" is not an IP address");
   if (nodes_.size() >= kNodesMax && !nodes_.contains(peer))
     return fail(ErrorCode::resource_exhausted, "this seer knows as many nodes as it can");
   nodes_[peer] = Entry{std::move(announcement), now};
@@ -39,14 +43,18 @@ std::vector<LiveNode> Nodes::live(std::string_view service, TimePoint now) const
   for (const auto& [peer, entry] : nodes_) {
     const Duration silent = now - entry.heard;
     if (silent > kDeadAfter) continue;
-    if (!service.empty() && std::ranges::find(entry.announcement.services, service) == entry.announcement.services.end()) continue;
-    found.push_back({peer, entry.announcement, static_cast<std::uint64_t>(silent / std::chrono::milliseconds(1))});
+    if (!service.empty() && std::ranges::find(entry.announcement.services, service) ==
+                                entry.announcement.services.end())
+      continue;
+    found.push_back({peer, entry.announcement,
+                     static_cast<std::uint64_t>(silent / std::chrono::milliseconds(1))});
   }
   return found;
 }
 
 void Nodes::sweep(TimePoint now) {
-  std::erase_if(nodes_, [&](const auto& item) { return now - item.second.heard > 10 * kDeadAfter; });
+  std::erase_if(nodes_,
+                [&](const auto& item) { return now - item.second.heard > 10 * kDeadAfter; });
 }
 
 std::vector<std::string> Nodes::addresses(std::string_view service, Family family, TimePoint now) {
@@ -57,7 +65,8 @@ std::vector<std::string> Nodes::addresses(std::string_view service, Family famil
         (node.announcement.load_percent < 100 ? free : busy).push_back(address);
   auto& chosen = free.empty() ? busy : free;
   if (!chosen.empty())
-    std::ranges::rotate(chosen, chosen.begin() + static_cast<std::ptrdiff_t>(rotation_++ % chosen.size()));
+    std::ranges::rotate(chosen,
+                        chosen.begin() + static_cast<std::ptrdiff_t>(rotation_++ % chosen.size()));
   return std::move(chosen);
 }
 

@@ -35,15 +35,21 @@ TEST(Nodes, AnAnnouncementBeyondTheCertificateIsRefused) {
   Nodes nodes;
   EXPECT_EQ(nodes.announce(PeerId("a"), with_roles({"monkey"}), at("127.1.0.1"), {}).error().code(),
             ErrorCode::permission_denied);
-  EXPECT_EQ(nodes.announce(PeerId("a"), kSubstrate, at("localhost"), {}).error().code(), ErrorCode::invalid_argument);
-  EXPECT_EQ(nodes.announce(PeerId("a"), kSubstrate, {{}, std::vector<std::string>(9, "127.0.0.1"), 1, 0}, {}).error().code(),
+  EXPECT_EQ(nodes.announce(PeerId("a"), kSubstrate, at("localhost"), {}).error().code(),
+            ErrorCode::invalid_argument);
+  EXPECT_EQ(nodes
+                .announce(PeerId("a"), kSubstrate,
+                          {{}, std::vector<std::string>(9, "127.0.0.1"), 1, 0}, {})
+                .error()
+                .code(),
             ErrorCode::invalid_argument);
 }
 
 TEST(Nodes, AddressesRotateAndFullNodesAreLeftOut) {
   Nodes nodes;
   for (int i = 1; i <= 3; ++i)
-    ASSERT_TRUE(nodes.announce(PeerId(std::to_string(i)), kSubstrate, at("127.1.0." + std::to_string(i)), {}));
+    ASSERT_TRUE(nodes.announce(PeerId(std::to_string(i)), kSubstrate,
+                               at("127.1.0." + std::to_string(i)), {}));
   ASSERT_TRUE(nodes.announce(PeerId("full"), kSubstrate, at("127.1.0.9", 100), {}));
   std::set<std::string> first;
   for (int i = 0; i < 3; ++i) {

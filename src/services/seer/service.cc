@@ -6,23 +6,29 @@ namespace tau::seer {
 namespace {
 
 Task<Result<bool>> ask_tns(command::Caller& caller, std::string name) {
-  CO_TRY(const auto found, caller.call_any<tns::Resolve>(tns::kRole, tns::kProtocol, {std::move(name)}));
+  CO_TRY(const auto found,
+         caller.call_any<tns::Resolve>(tns::kRole, tns::kProtocol, {std::move(name)}));
   co_return found.project.has_value();
 }
 
 }  // namespace
 
-Service::Service(runtime::Loop& loop, p2p::Host& host, command::Router& router, command::Caller& caller,
-                 net::Network& network, Options options, Logger log)
-    : loop_(loop), host_(host), router_(router), caller_(caller),
-      dns_(loop, network, std::move(options.dns), std::move(options.suffix), nodes_,
-           [this](std::string name) { return ask_tns(caller_, std::move(name)); }, std::move(log)),
+Service::Service(runtime::Loop& loop, p2p::Host& host, command::Router& router,
+                 command::Caller& caller, net::Network& network, Options options, Logger log)
+    : loop_(loop),
+      host_(host),
+      router_(router),
+      caller_(caller),
+      dns_(
+          loop, network, std::move(options.dns), std::move(options.suffix), nodes_,
+          [this](std::string name) { return ask_tns(caller_, std::move(name)); }, std::move(log)),
       tasks_(loop) {}
 
 Task<Status> Service::start() {
   if (!watching_peers_) {
     watching_peers_ = true;
-    // A broken connection is the fastest sign of death; a node that lives announces itself again within kAnnounceEvery.
+    // A broken connection is the fastest sign of death; a node that lives announces itself again
+    // within kAnnounceEvery.
     host_.on_peer([this](const PeerId& peer, bool connected) {
       if (!connected) nodes_.forget(peer);
     });
@@ -44,7 +50,8 @@ Task<void> Service::sweep() {
 }
 
 Task<Result<command::Empty>> Service::handle(command::Peer peer, Announcement announcement) {
-  CO_TRY_SYNC_STATUS(nodes_.announce(peer.id, peer.certificate, std::move(announcement), loop_.now()));
+  CO_TRY_SYNC_STATUS(
+      nodes_.announce(peer.id, peer.certificate, std::move(announcement), loop_.now()));
   co_return command::Empty{};
 }
 

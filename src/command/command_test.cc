@@ -1,0 +1,153 @@
+#include <gtest/gtest.h>
+
+#include "codec/varint.h"
+#include "command/members.h"
+#include "p2p/simulated/network.h"
+
+namespace tau::command {
+namespace {
+
+using namespace std::chrono_literals;
+
+struct Add {
+  static constexpr std::string_view kName = "add";
+  static constexpr Callers kCallers = callers("client");
+  static constexpr Duration kDeadline = 5s;
+  struct Request {
+    std::int64_t a = 0, b = 0;
+    static constexpr auto fields() {
+      return std::tuple{codec::field("a", &Request::a), codec::field("b", &Request::b)};
+    }
+  };
+  struct Response {
+    std::int64_t sum = 0;
+    static constexpr auto fields() { return std::tuple{codec::field("sum", &Response::sum)}; }
+  };
+};
+struct Wait {
+  static constexpr std::string_view kName = "wait";
+  static constexpr Callers kCallers = kEveryMember;
+  static constexpr Duration kDeadline = 5s;
+  struct Request {
+    static constexpr auto fields() { return std::tuple{}; }
+  };
+  using Response = Empty;
+};
+constexpr std::string_view kProtocol = "/tau/test/1";
+
+class Service {
+ public:
+  Task<Result<Add::Response>> handle(Peer, Add::Request r) {
+    if (r.a < 0) co_return fail(ErrorCode::invalid_argument, "a is negative");
+    co_return Add::Response{r.a + r.b};
+  }
+  Task<Result<Empty>> handle(Peer, Wait::Request) {
+    ++waiting;
+    auto slept = co_await runtime::sleep_for(24h);
+    --waiting;
+    CO_TRY_SYNC_STATUS(slept);
+    co_return Empty{};
+  }
+  int waiting = 0;
+};
+
+class Commands : public testing::Test {
+ protected:
+  Commands()
+      : members_(loop_, random_, [this](const crypto::KeyPair& key, p2p::Admission admission) {
+          return std::make_unique<p2p::SimulatedHost>(network_, key.public_key(),
+                                                      std::move(admission));
+        }) {
+    members_.add({"test"});
+    members_.add({"client"});
+    members_.add({"other"});
+    EXPECT_TRUE(runtime::block_on(loop_, members_.start()));
+    members_[0].router.serve(kProtocol, service_, List<Add, Wait>{});
+  }
+  ~Commands() override {
+    runtime::block_on(loop_, members_[0].router.unserve(kProtocol));
+    runtime::block_on(loop_, members_.stop());
+  }
+  Result<Add::Response> add(std::size_t from, std::int64_t a) {
+    return runtime::block_on(
+        loop_, members_[from].caller.call<Add>(members_[0].identity.id(), kProtocol, {a, 2}));
+  }
+
+  runtime::VirtualLoop loop_;
+  SeededRandom random_{1};
+  p2p::SimulatedNetwork network_{loop_};
+  Members members_;
+  Service service_;
+};
+
+TEST_F(Commands, AreAnsweredWithAValueOrTheHandlersError) {
+  EXPECT_EQ(add(1, 40)->sum, 42);
+  EXPECT_EQ(add(1, -1).error(), Error(ErrorCode::invalid_argument, "a is negative"));
+}
+
+TEST_F(Commands, AreRefusedToCallersWithoutTheRole) {
+  EXPECT_EQ(add(2, 1).error().code(), ErrorCode::permission_denied);
+  EXPECT_EQ(add(0, 1).error().code(), ErrorCode::permission_denied)
+      << "this node's own calls are checked too";
+}
+
+TEST_F(Commands, EndAtTheirDeadlineOnBothSides) {
+  auto r = runtime::block_on(
+      loop_, members_[2].caller.call<Wait>(members_[0].identity.id(), kProtocol, {}, 100ms));
+  EXPECT_EQ(r.error().code(), ErrorCode::deadline_exceeded);
+  while (service_.waiting > 0 && loop_.run_some()) {
+  }
+  EXPECT_EQ(service_.waiting, 0);
+}
+
+TEST_F(Commands, GoToWhoeverHasTheRole) {
+  auto r = runtime::block_on(loop_, members_[1].caller.call_any<Add>("test", kProtocol, {1, 2}));
+  EXPECT_EQ(r->sum, 3);
+  r = runtime::block_on(loop_, members_[1].caller.call_any<Add>("nobody", kProtocol, {1, 2}));
+  EXPECT_EQ(r.error().code(), ErrorCode::unavailable);
+}
+
+TEST_F(Commands, InProgressAreCancelledWhenTheServiceStops) {
+  runtime::TaskGroup group(loop_);
+  std::optional<Error> seen;
+  group.spawn([](Caller& caller, PeerId to, std::optional<Error>& out) -> Task<void> {
+    auto r = co_await caller.call<Wait>(to, kProtocol, {});
+    if (!r) out = r.error();
+  }(members_[2].caller, members_[0].identity.id(), seen));
+  while (service_.waiting == 0) ASSERT_TRUE(loop_.run_some());
+  runtime::block_on(loop_, members_[0].router.unserve(kProtocol));
+  EXPECT_EQ(service_.waiting, 0);
+  runtime::block_on(loop_, group.join());
+  EXPECT_EQ(seen->code(), ErrorCode::unavailable);
+}
+
+// What a hostile member may send: the answer is an error or the end of the stream, never more.
+TEST_F(Commands, HostileFramesGetAnErrorOrAnEnd) {
+  auto exchange = [this](Bytes raw) {
+    return runtime::block_on(loop_,
+                             [](p2p::Host& host, PeerId to, Bytes bytes) -> Task<Result<Bytes>> {
+                               CO_TRY(auto stream, host.open(to, std::string(kProtocol)));
+                               CO_TRY_STATUS(stream->write(bytes));
+                               CO_TRY_STATUS(stream->close_write());
+                               co_return co_await read_frame(*stream);
+                             }(*members_[1].host, members_[0].identity.id(), std::move(raw)));
+  };
+  EXPECT_FALSE(exchange({}));
+  EXPECT_FALSE(exchange({0xff, 0xff, 0xff, 0xff, 0x7f}));
+  EXPECT_FALSE(exchange({0x05, 0x00}));
+  Bytes unknown;
+  const Bytes body = codec::to_cbor(RequestFrame{"nothing", 1000, codec::Value()});
+  codec::put_uvarint(unknown, body.size());
+  unknown.insert(unknown.end(), body.begin(), body.end());
+  const auto answer = exchange(unknown);
+  ASSERT_TRUE(answer);
+  EXPECT_EQ(std::move(*codec::from_cbor<ResponseFrame>(*answer)).take().error().code(),
+            ErrorCode::unimplemented);
+  const auto garbage = exchange({0x02, 0xff, 0xff});
+  ASSERT_TRUE(garbage);
+  EXPECT_EQ(std::move(*codec::from_cbor<ResponseFrame>(*garbage)).take().error().code(),
+            ErrorCode::invalid_argument);
+}
+
+}  // namespace
+}  // namespace tau::command
