@@ -41,7 +41,7 @@ struct DeployedFunction {
   std::string id;  // a CID, from the project's config
   std::string name;
   std::optional<std::string> application;  // absent: of the project itself
-  codec::Cid module;                       // the wasm bytes: content/ says how large ones are cut
+  codec::Cid module;                       // a UnixFS file (content/unixfs.h): the wasm bytes
   std::string call;                        // the export that is called
   std::string method;                      // upper case
   std::vector<std::string> paths;          // exact, begin with '/'
@@ -140,7 +140,11 @@ class Routes {
 Result<std::string> canonical_fqdn(std::string_view fqdn);
 // One of the nine methods of HTTP, in upper case.
 Result<std::string> canonical_method(std::string_view method);
-// [a-zA-Z_][a-zA-Z0-9_]*, at most kNameBytesMax.
+// [a-zA-Z_][a-zA-Z0-9_]*, at most kNameBytesMax: the rule for names that code may use.
 bool is_variable_name(std::string_view name);
+// The same with '-' after the first character: the rule for names of files and folders.
+bool is_resource_name(std::string_view name);
+// Says what is wrong with the path of a route, or nothing.
+Status check_path(std::string_view path);
 
 }  // namespace tau::project
