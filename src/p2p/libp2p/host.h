@@ -45,6 +45,7 @@ struct Options {
   bool relay_server = false;           // carries connections for members behind a NAT
 };
 
+class Events;
 class Link;
 
 // Owned by a node; everything on the loop's thread. stop() before destruction. A connection ends
@@ -78,7 +79,7 @@ class LibP2pHost final : public Host {
   Task<Status> listen(std::string multiaddr);
 
  private:
-  friend class Link;
+  friend class Events;
   struct Parts;
   struct Peer {
     Certificate certificate;
