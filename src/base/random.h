@@ -16,7 +16,7 @@ class Random {
   std::uint64_t below(std::uint64_t bound);  // uniform in [0, bound), bound > 0
 };
 
-// getrandom(2): fit for keys. Thread-safe.
+// The operating system's: fit for keys. Thread-safe.
 class SystemRandom final : public Random {
  public:
   void fill(std::span<std::uint8_t> out) override;

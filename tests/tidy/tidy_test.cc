@@ -80,7 +80,7 @@ TEST(Tidy, HeadersGuardThemselvesOnce) {
 TEST(Tidy, OutsideLibrariesAreIncludedOnlyWhereTheyAreWrapped) {
   static const std::map<std::string, std::vector<std::string>> kDoors = {
       {"#include <boost/asio", {"src/runtime/", "src/net/", "src/process/"}},
-      {"#include <rocksdb/", {"src/store/rocks/"}},
+      {"#include <rocksdb/", {"src/store/"}},
       {"#include <raft.h>", {"src/consensus/"}},
       {"#include <yaml-cpp/", {"src/project/", "src/node/"}},
       {"#include <archive", {"src/process/"}},
