@@ -1,0 +1,49 @@
+// Session: the peers that are asked for the blocks of one piece of content. Remembers who had them
+// and who did not, so that the blocks of one DAG come from the peers that hold it, shared out among
+// them. A peer that lied is never asked again.
+//
+// Loop thread only; outlives the gets that run in it.
+#pragma once
+
+#include <memory>
+#include <set>
+#include <vector>
+
+#include "content/bitswap.h"
+
+namespace tau::content {
+
+class Session {
+ public:
+  Session(runtime::Loop& loop, p2p::Host& host, Bitswap& bitswap)
+      : loop_(loop), host_(host), bitswap_(bitswap) {}
+
+  // Those that are known already, and those above the bound, are left out.
+  void add(const std::vector<PeerId>& peers);
+
+  // Asks the peers that are connected and not in `asked` yet, best first; asks a further one
+  // whenever an answer is slow, and takes the first that has the block. Adds to `asked`. Errors:
+  // not_found when none of them has it, unavailable when none could be asked, cancelled.
+  Task<Result<Bytes>> get(codec::Cid cid, std::set<PeerId>& asked);
+
+  std::size_t dropped() const;  // peers that lied
+
+ private:
+  struct Member {
+    PeerId peer;
+    std::size_t in_flight = 0;
+    unsigned misses = 0;  // since it last had a block
+    bool lied = false;
+  };
+  struct Race;
+
+  std::shared_ptr<Member> best(const std::set<PeerId>& asked) const;
+  Task<void> ask(std::shared_ptr<Race> race, std::shared_ptr<Member> member);
+
+  runtime::Loop& loop_;
+  p2p::Host& host_;
+  Bitswap& bitswap_;
+  std::vector<std::shared_ptr<Member>> members_;
+};
+
+}  // namespace tau::content
