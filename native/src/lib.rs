@@ -1,2 +1,2 @@
 pub use p2p::*;
-pub use wasm::*;
+pub use wasm;

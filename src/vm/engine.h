@@ -22,9 +22,10 @@ namespace tau::vm {
 enum class ValueType : std::uint8_t { i32, i64, f32, f64 };
 
 // One call of a host function, from the guest: where its memory is and what the call belongs to.
+// Host functions do not throw and keep nothing of the memory.
 struct HostCall {
-  std::span<std::uint8_t>
-      memory;  // the calling module's, valid until the call returns; empty if it exports none
+  // The calling module's, valid until the call returns; empty if it exports none.
+  std::span<std::uint8_t> memory;
   void* context = nullptr;  // what the owner of the run gave
 };
 
@@ -57,12 +58,16 @@ struct RunFailure {
     trap,
     timeout,
     out_of_memory,
-    exit_code,
-    start_failed
-  } kind = Kind::trap;
+    exit_code,     // proc_exit with a code other than 0
+    start_failed,  // no such function; or the instance or its `_initialize` failed
+    overloaded,    // no free slot: the caller may try again, the guest is not to blame
+    cancelled,     // the awaiting task's scope was
+  };
+  Kind kind = Kind::trap;
   std::string message;    // "wasm trap: out of bounds memory access"
   std::string backtrace;  // one frame a line, with names where the module has them
 };
+std::string_view name_of(RunFailure::Kind kind);
 
 struct RunTimes {
   Duration instantiate{}, run{};
@@ -73,15 +78,19 @@ class Module {
  public:
   virtual ~Module() = default;
   // Fresh instance, `_initialize` (or `_start`) where the module exports it, then
-  // `export_name(argument)`. The result is ignored. The awaiting loop is not held: a guest that
-  // runs long yields to it. Nothing of the instance outlives the run.
+  // `export_name(argument)`. The result is ignored. Starts on the spot and gives the loop to others
+  // about every millisecond. The time limit is wall time of the loop, and of the guest where the
+  // loop's time stands still (simulation). Nothing of the instance outlives the run; the module,
+  // `export_name` and `context` must outlive it.
   virtual Task<std::expected<RunTimes, RunFailure>> run(std::string_view export_name,
                                                         std::uint32_t argument, void* context,
                                                         RunLimits limits) const = 0;
-  virtual bool has_function(
-      std::string_view export_name) const = 0;  // exported, with one i32 parameter
+  // Exported, with one i32 parameter.
+  virtual bool has_function(std::string_view export_name) const = 0;
 };
 
+// Thread-safe. A process has one, however many nodes it runs: its slots and its ticking thread are
+// shared.
 class Engine {
  public:
   virtual ~Engine() = default;

@@ -1,0 +1,92 @@
+// CPU time of one run with a fresh instance, on one core: an empty module, and a C++ guest that
+// answers "pong" after eight host calls. Baseline: a call of a host function table without any
+// engine cannot cost less than nothing, so the empty module is the engine's own share.
+#include <fmt/core.h>
+#include <sched.h>
+#include <time.h>
+
+#include <cstdio>
+#include <cstdlib>
+#include <string_view>
+
+#include "guest/built_guest.h"
+#include "guest/context.h"
+#include "guest/host_functions.h"
+#include "guest/http_event/exchange.h"
+#include "runtime/loop.h"
+#include "vm/wasmtime/engine.h"
+
+namespace {
+
+using namespace tau;
+
+double cpu_us() {
+  timespec t{};
+  clock_gettime(CLOCK_THREAD_CPUTIME_ID, &t);
+  return static_cast<double>(t.tv_sec) * 1e6 + static_cast<double>(t.tv_nsec) * 1e-3;
+}
+
+constexpr int kRuns = 100'000, kWarmUp = 5'000;
+
+struct Measured {
+  double total_us, instantiate_us, run_us;
+};
+
+// Tasks one after the other inside one coroutine: what a server's connection does, without its
+// sockets.
+Task<Measured> measure(const vm::Module& module, std::string_view name, Clock& clock) {
+  SystemRandom random;
+  guest::LogSink log;
+  const guest::HttpHeaderView headers[] = {{"Host", "hello.test"}, {"User-Agent", "bench/1"}};
+  double begun = 0, instantiate = 0, run = 0;
+  for (int i = -kWarmUp; i < kRuns; ++i) {
+    if (i == 0) begun = cpu_us();
+    guest::HttpExchange exchange({.host = "hello.test", .path = "/ping", .headers = headers});
+    guest::Context context{.clock = clock, .random = random, .log = log, .http = &exchange};
+    const auto outcome = co_await module.run(name, 0, &context, {});
+    if (!outcome) {
+      fmt::print(stderr, "{}: {}\n", name, outcome.error().message);
+      std::exit(1);
+    }
+    if (i < 0) continue;
+    instantiate += static_cast<double>(outcome->instantiate.count()) * 1e-3;
+    run += static_cast<double>(outcome->run.count()) * 1e-3;
+  }
+  co_return Measured{(cpu_us() - begun) / kRuns, instantiate / kRuns, run / kRuns};
+}
+
+void row(const char* what, const vm::Module& module, std::string_view name) {
+  runtime::RealLoop loop;
+  const Measured m = runtime::block_on(loop, measure(module, name, loop));
+  fmt::print("{:<44} {:6.2f} us CPU   (wall: instantiate and initialize {:.2f}, call {:.2f})\n",
+             what, m.total_us, m.instantiate_us, m.run_us);
+}
+
+}  // namespace
+
+int main() {
+  cpu_set_t one;
+  CPU_ZERO(&one);
+  CPU_SET(0, &one);
+  sched_setaffinity(0, sizeof one, &one);
+  const auto engine =
+      vm::make_wasmtime_engine(guest::host_functions(), {.accept_text = true}).value();
+  const auto empty =
+      engine->compile(as_bytes(R"((module (func (export "f") (param i32))))")).value();
+  const auto memory =
+      engine
+          ->compile(as_bytes(R"((module (memory (export "memory") 2) (data (i32.const 8) "x")
+          (func (export "_initialize")) (func (export "f") (param i32)
+          (i32.store (i32.const 8) (i32.const 1)))))"))
+          .value();
+  const auto hello =
+      engine->compile(guest::build_cpp_guest(TAU_CHECKOUT, "sdk/templates/cpp/ping")).value();
+  const auto ping =
+      engine->compile(guest::build_cpp_guest(TAU_CHECKOUT, "src/guest/test_guests/ping8")).value();
+  for (int round = 0; round < 3; ++round) {
+    row("empty module", *empty, "f");
+    row("memory, _initialize, one dirty page", *memory, "f");
+    row("C++ template (3 host calls)", *hello, "ping");
+    row("C++ ping (8 host calls)", *ping, "ping");
+  }
+}
