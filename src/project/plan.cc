@@ -31,7 +31,7 @@ struct Level {
 
 struct Domain {
   std::string id, name;
-  std::optional<std::string> fqdn;  // nothing: it can't be served yet, which was said
+  std::optional<std::string> fqdn;  // nothing: it is wrong, which was said
 };
 
 class PlanReader {
@@ -210,13 +210,21 @@ class PlanReader {
       return std::nullopt;
     }
     const std::string tail = "." + target_.suffix;
-    if (!fqdn->ends_with(tail)) {
-      problems().warning(place, fmt::format("{}: {} is not deployed yet: only names below {} are",
-                                            what, *fqdn, target_.suffix));
+    if (*fqdn == target_.suffix) {
+      problems().error(place, fmt::format("{}: {} is the network's own name: put a label before it",
+                                          what, *fqdn));
       return std::nullopt;
     }
-    if (fqdn->substr(0, fqdn->size() - tail.size()).find('.') != std::string::npos) {
-      problems().error(place, fmt::format("{}: {} must be one label before {}", what, *fqdn, tail));
+    if (!fqdn->ends_with(tail)) {
+      problems().warning(place, fmt::format("{}: {} is not below {}: it answers to that name, but "
+                                            "nobody has proven yet that it is this project's",
+                                            what, *fqdn, target_.suffix));
+      return fqdn.value();
+    }
+    const std::string label = fqdn->substr(0, fqdn->size() - tail.size());
+    if (label.find('.') != std::string::npos || label.find("--") != std::string::npos) {
+      problems().error(place, fmt::format("{}: {} must be one label, without \"--\", before {}",
+                                          what, *fqdn, tail));
       return std::nullopt;
     }
     return *fqdn;
@@ -325,10 +333,6 @@ class PlanReader {
       problems().error(domains_place, what +
                                           ": \"domains\" is missing: a list of names of "
                                           "domains, like [main]");
-    if (named && f.domains.empty() && problems().errors() == before)
-      problems().error(domains_place,
-                       fmt::format("{}: none of its domains can be served: add one below {}", what,
-                                   target_.suffix));
     if (f.domains.size() > kFunctionDomainsMax)
       problems().error(domains_place,
                        fmt::format("{}: more than {} domains", what, kFunctionDomainsMax));

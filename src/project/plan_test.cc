@@ -157,7 +157,7 @@ TEST_F(PlanTest, WarnsOfWhatIsNotDeployedYet) {
   const std::string all = plan.problems.to_string();
   for (const char* says :
        {"databases are not deployed yet", "pubsub functions are not deployed yet",
-        "www.example.com is not deployed yet", "only files that end in .yaml",
+        "www.example.com is not below blackhole.localhost", "only files that end in .yaml",
         "\"tigger\" is not known here"})
     EXPECT_NE(all.find(says), std::string::npos) << says << "\n" << all;
   EXPECT_EQ(all.find("README"), std::string::npos) << all;
