@@ -18,9 +18,6 @@ using store::Durability;
 constexpr std::size_t kFlightsMax = 1024;
 // Of one DAG: keeps a link of 100 ms full with blocks of 256 KiB at 300 Mbit/s.
 constexpr std::size_t kVisitsAtOnce = 16;
-constexpr std::size_t kProvidersMax = 8;
-// Small networks answer in milliseconds; then the connected peers are asked without it.
-constexpr Duration kProviderLookupLimit = 1s;
 constexpr Duration kProvideLimit = 30s;
 
 Task<Status> change(runtime::Signal& signal) { co_return co_await signal.wait(); }
@@ -165,7 +162,7 @@ Task<void> Exchange::fly(Cid cid, std::shared_ptr<Flight> flight) {
   runtime::Scope scope(loop_, co_await runtime::current_scope());
   flight->scope = &scope;
   ++fetches_;
-  auto data = co_await fetch(cid, flight->session).in(scope);
+  auto data = co_await flight->session->get(cid).in(scope);
   if (data) {
     // Not in the scope: what has been fetched is kept even if nobody waits for it any more.
     const auto stored = co_await blocks_.put({{cid, *data}}, Durability::buffered);
@@ -174,32 +171,6 @@ Task<void> Exchange::fly(Cid cid, std::shared_ptr<Flight> flight) {
   flight->scope = nullptr;
   land(cid, flight);
   for (auto& waiter : std::exchange(flight->waiters, {})) waiter.set(data);
-}
-
-Task<Result<Bytes>> Exchange::fetch(Cid cid, std::shared_ptr<Session> session) {
-  std::set<PeerId> asked;
-  auto data = co_await session->get(cid, asked);
-  const auto over = [](const Result<Bytes>& r) {
-    return r || r.error().code() == ErrorCode::cancelled;
-  };
-  if (over(data)) co_return data;
-  const auto providers =
-      co_await runtime::with_deadline(kProviderLookupLimit, "looking for providers",
-                                      host_.find_providers(cid.multihash(), kProvidersMax));
-  if (!providers && providers.error().code() == ErrorCode::cancelled)
-    co_return fail(providers.error());
-  if (providers) {
-    session->add(*providers);
-    auto found = co_await session->get(cid, asked);
-    if (over(found)) co_return found;
-  }
-  session->add(host_.peers());
-  auto found = co_await session->get(cid, asked);
-  if (over(found)) co_return found;
-  if (asked.empty()) co_return found;
-  co_return fail(ErrorCode::not_found, "none of the " + std::to_string(asked.size()) +
-                                           " connected peers that were asked has block " +
-                                           cid.to_string());
 }
 
 Task<Result<DagSize>> Exchange::get_dag(Cid root, Fetch how, DagLimits limits) {

@@ -80,7 +80,6 @@ class Exchange {
                                runtime::OneShot<Bytes> answer);
   void land(const codec::Cid& cid, const std::shared_ptr<Flight>& flight);
   Task<void> fly(codec::Cid cid, std::shared_ptr<Flight> flight);
-  Task<Result<Bytes>> fetch(codec::Cid cid, std::shared_ptr<Session> session);
 
   std::shared_ptr<Session> session_for(const Fetch& how);
   Task<Result<DagSize>> walk(codec::Cid root, Fetch how, DagLimits limits);

@@ -363,10 +363,11 @@ class Hostile {
 
  private:
   static Task<void> answer(Hostile& self, std::unique_ptr<p2p::Stream> stream, Bytes framed) {
-    const auto request = co_await read_bitswap(*stream, 1s);
-    if (!request || !*request) co_return;
-    (void)co_await deliver(self, stream->remote(), framed);
-    (void)co_await read_bitswap(*stream, 1s);
+    for (;;) {
+      const auto request = co_await read_bitswap(*stream, 1s);
+      if (!request || !*request) co_return;
+      (void)co_await deliver(self, stream->remote(), framed);
+    }
   }
   static Task<Status> deliver(Hostile& self, PeerId to, Bytes framed) {
     CO_TRY(const auto stream, self.host_.open(std::move(to), std::string(kBitswapProtocol)));

@@ -13,7 +13,10 @@ using namespace std::chrono_literals;
 constexpr std::size_t kMembersMax = 64;
 // Of one block: duplicates cost traffic, a dead peer costs time.
 constexpr std::size_t kAskedAtOnce = 3;
-constexpr Duration kPatience = 500ms;   // then the next peer is asked as well
+constexpr Duration kPatience = 500ms;  // then the next peer is asked as well
+// A small network answers in milliseconds; then the connected peers are asked without it.
+constexpr Duration kProviderLookupLimit = 1s;
+constexpr std::size_t kProvidersMax = 8;
 constexpr Duration kAnswerLimit = 20s;  // a block of 2 MiB at 1 Mbit/s
 
 template <class T>
@@ -70,37 +73,52 @@ Task<void> Session::ask(std::shared_ptr<Race> race, std::shared_ptr<Member> memb
   (void)race->answers.try_send(std::move(answer));
 }
 
-Task<Result<Bytes>> Session::get(codec::Cid cid, std::set<PeerId>& asked) {
+Task<void> Session::add_providers(codec::Cid cid) {
+  const auto providers =
+      co_await runtime::with_deadline(kProviderLookupLimit, "looking for providers",
+                                      host_.find_providers(cid.multihash(), kProvidersMax));
+  if (providers) add(*providers);
+}
+
+Task<Result<Bytes>> Session::get(codec::Cid cid) {
   const auto race = std::make_shared<Race>(loop_, cid);
   runtime::TaskGroup asks(loop_);
+  std::set<PeerId> asked;
+  std::size_t waiting = 0;
+  enum class Next { providers, everybody, nothing } next = Next::providers;
   Result<Bytes> result =
       fail(ErrorCode::unavailable, "no peer to ask for block " + cid.to_string() + " is connected");
-  std::size_t waiting = 0;
-  bool ask_another = true;
-  for (;;) {
-    const auto member =
-        ask_another && waiting < kAskedAtOnce ? best(asked) : std::shared_ptr<Member>();
+  while (!result) {
+    const auto member = waiting < kAskedAtOnce ? best(asked) : std::shared_ptr<Member>();
     if (member) {
       asked.insert(member->peer);
       ++waiting;
       asks.spawn(ask(race, member));
+    } else if (waiting < kAskedAtOnce && next == Next::providers) {
+      next = Next::everybody;
+      co_await add_providers(cid);
+      continue;
+    } else if (waiting < kAskedAtOnce && next == Next::everybody) {
+      next = Next::nothing;
+      add(host_.peers());
+      continue;
+    } else if (waiting == 0) {
+      break;
     }
-    if (waiting == 0) break;
     auto answer = co_await runtime::with_deadline(kPatience, "waiting", next_of(race->answers));
-    ask_another = true;
     if (!answer && answer.error().code() == ErrorCode::deadline_exceeded) continue;
     if (!answer) {
       result = fail(std::move(answer).error());
       break;
     }
     --waiting;
-    // "Not here" from one peer says more than a broken connection to another.
-    const bool better = *answer || answer->error().code() == ErrorCode::not_found ||
-                        (!result && result.error().code() == ErrorCode::unavailable);
-    if (better) result = std::move(*answer);
-    if (result) break;
+    if (*answer) result = std::move(*answer);
   }
   co_await asks.stop();
+  if (!result && result.error().code() == ErrorCode::unavailable && !asked.empty())
+    co_return fail(ErrorCode::not_found, "none of the " + std::to_string(asked.size()) +
+                                             " connected peers that were asked has block " +
+                                             cid.to_string());
   co_return result;
 }
 

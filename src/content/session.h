@@ -21,10 +21,11 @@ class Session {
   // Those that are known already, and those above the bound, are left out.
   void add(const std::vector<PeerId>& peers);
 
-  // Asks the peers that are connected and not in `asked` yet, best first; asks a further one
-  // whenever an answer is slow, and takes the first that has the block. Adds to `asked`. Errors:
-  // not_found when none of them has it, unavailable when none could be asked, cancelled.
-  Task<Result<Bytes>> get(codec::Cid cid, std::set<PeerId>& asked);
+  // Asks the best connected member; another one as soon as one does not have the block, and
+  // whenever an answer is slow. With no member left to ask, connected providers of the block become
+  // members (Kademlia), and at last every connected peer. Gives the first data that arrives.
+  // Errors: not_found (all that answered lack it), unavailable (nobody could be asked), cancelled.
+  Task<Result<Bytes>> get(codec::Cid cid);
 
   std::size_t dropped() const;  // peers that lied
 
@@ -38,6 +39,7 @@ class Session {
   struct Race;
 
   std::shared_ptr<Member> best(const std::set<PeerId>& asked) const;
+  Task<void> add_providers(codec::Cid cid);
   Task<void> ask(std::shared_ptr<Race> race, std::shared_ptr<Member> member);
 
   runtime::Loop& loop_;
