@@ -55,8 +55,8 @@ const std::vector<Key>& keys() {
        "Port of the substrate, the same on every node of a network; 0 takes a free one.", 65535},
       {"http", "entry", &Options::http_entry,
        "Also answer on 127.0.0.1, if no other node of this machine does."},
-      {"http", "threads", &Options::http_threads,
-       "Loops that serve requests, each on one core.", 256},
+      {"http", "threads", &Options::http_threads, "Loops that serve requests, each on one core.",
+       256},
       {"api", "listen", &Options::api_listen,
        "Where tau and git reach this node (ADDRESS:PORT), or none."},
       {"dns", "listen", &Options::dns_listen, "Where seer answers DNS, UDP and TCP, or none."},
@@ -114,9 +114,11 @@ Result<std::uint64_t> parse_size(std::string_view text) {
   std::string_view unit(end, static_cast<std::size_t>(text.data() + text.size() - end));
   if (unit.starts_with(' ')) unit.remove_prefix(1);
   std::uint64_t factor = 0;
-  for (const auto& [name, value] :
-       {std::pair{"MiB", 1ull << 20}, {"GiB", 1ull << 30}, {"MB", 1'000'000ull},
-        {"GB", 1'000'000'000ull}, {"KiB", 1ull << 10}}) {
+  for (const auto& [name, value] : {std::pair{"MiB", 1ull << 20},
+                                    {"GiB", 1ull << 30},
+                                    {"MB", 1'000'000ull},
+                                    {"GB", 1'000'000'000ull},
+                                    {"KiB", 1ull << 10}}) {
     if (unit == name) factor = value;
   }
   if (error != std::errc() || factor == 0 || number == 0 || number > (1ull << 50) / factor)
@@ -143,36 +145,35 @@ struct Reader {
       return place.wrong(node.Mark(), fmt::format("{} needs {}", key.path(), needed));
     return node.Scalar();
   }
-  Status operator()(std::string Options::*member) const {
+  Status operator()(std::string Options::* member) const {
     TRY(options.*member, scalar("a text"));
     return {};
   }
-  Status operator()(std::filesystem::path Options::*member) const {
+  Status operator()(std::filesystem::path Options::* member) const {
     TRY(const std::string text, scalar("a path"));
     if (text.empty()) return place.wrong(node.Mark(), key.path() + " needs a path");
     const std::filesystem::path path(text);
     options.*member = path.is_absolute() ? path : place.folder / path;
     return {};
   }
-  Status operator()(std::vector<std::string> Options::*member) const {
+  Status operator()(std::vector<std::string> Options::* member) const {
     if (!node.IsSequence())
       return place.wrong(node.Mark(), key.path() + " needs a list, like [a, b]");
     (options.*member).clear();
     for (const YAML::Node& item : node) {
-      if (!item.IsScalar())
-        return place.wrong(item.Mark(), key.path() + " needs a list of texts");
+      if (!item.IsScalar()) return place.wrong(item.Mark(), key.path() + " needs a list of texts");
       (options.*member).push_back(item.Scalar());
     }
     return {};
   }
-  Status operator()(bool Options::*member) const {
+  Status operator()(bool Options::* member) const {
     TRY(const std::string text, scalar("true or false"));
     if (text != "true" && text != "false")
       return place.wrong(node.Mark(), key.path() + " needs true or false");
     options.*member = text == "true";
     return {};
   }
-  Status operator()(std::uint32_t Options::*member) const {
+  Status operator()(std::uint32_t Options::* member) const {
     TRY(const std::string text, scalar("a number"));
     std::uint32_t number = 0;
     const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), number);
@@ -183,7 +184,7 @@ struct Reader {
     options.*member = number;
     return {};
   }
-  Status operator()(MemorySize Options::*member) const {
+  Status operator()(MemorySize Options::* member) const {
     TRY(const std::string text, scalar("a size"));
     const auto size = parse_size(text);
     if (!size)
@@ -191,7 +192,7 @@ struct Reader {
     (options.*member).bytes = *size;
     return {};
   }
-  Status operator()(OptionalEndpoint Options::*member) const {
+  Status operator()(OptionalEndpoint Options::* member) const {
     TRY(const std::string text, scalar("ADDRESS:PORT or none"));
     if (text == "none") {
       (options.*member).reset();
@@ -204,7 +205,7 @@ struct Reader {
     options.*member = *endpoint;
     return {};
   }
-  Status operator()(LogLevel Options::*member) const {
+  Status operator()(LogLevel Options::* member) const {
     TRY(const std::string text, scalar("a level"));
     for (const LogLevel level :
          {LogLevel::debug, LogLevel::info, LogLevel::warning, LogLevel::error}) {
@@ -219,9 +220,13 @@ struct Reader {
 
 // A text as YAML that reads back as the same text.
 std::string quoted(const std::string& text) {
-  const bool plain = !text.empty() && std::ranges::all_of(text, [](unsigned char c) {
-    return std::isalnum(c) || c == '/' || c == '.' || c == '_' || c == '-' || c == ':';
-  }) && text.back() != ':' && text.front() != '-' && text.front() != ':';
+  const bool plain = !text.empty() &&
+                     std::ranges::all_of(text,
+                                         [](unsigned char c) {
+                                           return std::isalnum(c) || c == '/' || c == '.' ||
+                                                  c == '_' || c == '-' || c == ':';
+                                         }) &&
+                     text.back() != ':' && text.front() != '-' && text.front() != ':';
   if (plain) return text;
   YAML::Emitter out;
   out << YAML::DoubleQuoted << text;
@@ -231,22 +236,22 @@ std::string quoted(const std::string& text) {
 struct Printer {
   const Options& options;
 
-  std::string operator()(std::string Options::*m) const { return quoted(options.*m); }
-  std::string operator()(std::filesystem::path Options::*m) const {
+  std::string operator()(std::string Options::* m) const { return quoted(options.*m); }
+  std::string operator()(std::filesystem::path Options::* m) const {
     return quoted((options.*m).string());
   }
-  std::string operator()(std::vector<std::string> Options::*m) const {
+  std::string operator()(std::vector<std::string> Options::* m) const {
     std::vector<std::string> items;
     for (const std::string& item : options.*m) items.push_back(quoted(item));
     return fmt::format("[{}]", fmt::join(items, ", "));
   }
-  std::string operator()(bool Options::*m) const { return options.*m ? "true" : "false"; }
-  std::string operator()(std::uint32_t Options::*m) const { return std::to_string(options.*m); }
-  std::string operator()(MemorySize Options::*m) const { return print_size((options.*m).bytes); }
-  std::string operator()(OptionalEndpoint Options::*m) const {
+  std::string operator()(bool Options::* m) const { return options.*m ? "true" : "false"; }
+  std::string operator()(std::uint32_t Options::* m) const { return std::to_string(options.*m); }
+  std::string operator()(MemorySize Options::* m) const { return print_size((options.*m).bytes); }
+  std::string operator()(OptionalEndpoint Options::* m) const {
     return options.*m ? quoted((options.*m)->to_string()) : "none";
   }
-  std::string operator()(LogLevel Options::*m) const { return std::string(name_of(options.*m)); }
+  std::string operator()(LogLevel Options::* m) const { return std::string(name_of(options.*m)); }
 };
 
 const Key* find_key(std::string_view section, std::string_view name) {
@@ -260,8 +265,7 @@ const Key* find_key(std::string_view section, std::string_view name) {
 std::vector<std::string> known_at(std::string_view section) {
   std::vector<std::string> known;
   for (const Key& key : keys()) {
-    const std::string_view name =
-        section.empty() && !key.section.empty() ? key.section : key.name;
+    const std::string_view name = section.empty() && !key.section.empty() ? key.section : key.name;
     if (!section.empty() && key.section != section) continue;
     if (std::ranges::find(known, name) == known.end()) known.emplace_back(name);
   }
@@ -311,7 +315,7 @@ Status check_services(const Place& place, const YAML::Node& root) {
 }  // namespace
 
 const std::vector<std::string>& service_names() {
-  static const std::vector<std::string> names = {"tns",  "auth",    "hoarder",  "patrick",
+  static const std::vector<std::string> names = {"tns",  "auth",   "hoarder",  "patrick",
                                                  "seer", "monkey", "substrate"};
   return names;
 }

@@ -83,10 +83,10 @@ Result<Bytes> from_hex(std::string_view text) {
 }
 
 Status check_name(std::string_view name, std::string_view what) {
-  const bool fine =
-      !name.empty() && name.size() <= 63 && name.front() != '-' && name.back() != '-' &&
-      std::ranges::all_of(
-          name, [](char c) { return (c >= 'a' && c <= 'z') || (c >= '0' && c <= '9') || c == '-'; });
+  const bool fine = !name.empty() && name.size() <= 63 && name.front() != '-' &&
+                    name.back() != '-' && std::ranges::all_of(name, [](char c) {
+                      return (c >= 'a' && c <= 'z') || (c >= '0' && c <= '9') || c == '-';
+                    });
   if (fine) return {};
   return fail(ErrorCode::invalid_argument,
               fmt::format("{} \"{}\" must be 1 to 63 of a-z, 0-9 and -", what, name));
@@ -119,7 +119,13 @@ Result<crypto::PublicKey> parse_root_key(std::string_view text) {
 
 p2p::NodeIdentity make_identity(const crypto::KeyPair& root, std::vector<std::string> roles,
                                 std::string host, Random& random, std::int64_t now_unix_ms) {
-  auto key = crypto::KeyPair::generate(random);
+  return certify(root, crypto::KeyPair::generate(random), std::move(roles), std::move(host),
+                 now_unix_ms);
+}
+
+p2p::NodeIdentity certify(const crypto::KeyPair& root, crypto::KeyPair key,
+                          std::vector<std::string> roles, std::string host,
+                          std::int64_t now_unix_ms) {
   p2p::Certificate certificate;
   certificate.network = root_key_text(root.public_key());
   certificate.peer = codec::peer_id_of(key.public_key());
@@ -137,7 +143,7 @@ Status write_key(const fs::path& file, const crypto::KeyPair& key) {
 }
 
 Result<crypto::KeyPair> read_key(const fs::path& file) {
-  struct stat info {};
+  struct stat info{};
   if (::stat(file.c_str(), &info) == 0 && (info.st_mode & 077) != 0)
     return fail(ErrorCode::permission_denied,
                 fmt::format("others may read the secret key {}: chmod 600 it", file.string()));
@@ -167,10 +173,10 @@ Result<p2p::NodeIdentity> read_identity(const Options& options, std::int64_t now
   }
   for (const std::string& service : options.services) {
     if (!checked->has_role(service))
-      return fail(ErrorCode::permission_denied,
-                  fmt::format("services lists {}, but the certificate {} allows only: {}", service,
-                              options.identity_certificate.string(),
-                              fmt::join(checked->roles, ", ")));
+      return fail(
+          ErrorCode::permission_denied,
+          fmt::format("services lists {}, but the certificate {} allows only: {}", service,
+                      options.identity_certificate.string(), fmt::join(checked->roles, ", ")));
   }
   return p2p::NodeIdentity(std::move(key), to_bytes(certificate));
 }

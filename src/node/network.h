@@ -37,6 +37,11 @@ Result<crypto::PublicKey> parse_root_key(std::string_view text);
 p2p::NodeIdentity make_identity(const crypto::KeyPair& root, std::vector<std::string> roles,
                                 std::string host, Random& random, std::int64_t now_unix_ms);
 
+// The same for a key that exists.
+p2p::NodeIdentity certify(const crypto::KeyPair& root, crypto::KeyPair key,
+                          std::vector<std::string> roles, std::string host,
+                          std::int64_t now_unix_ms);
+
 // Errors: already_exists (a file is there and not replaced), unavailable (the disk).
 Status write_key(const std::filesystem::path& file, const crypto::KeyPair& key);
 // Errors: not_found, invalid_argument, permission_denied (others may read the file).

@@ -1,0 +1,48 @@
+#include "node/local_process.h"
+
+#include "vm/wasmtime/engine.h"
+
+namespace tau::node {
+namespace {
+
+// What blocks here waits for the disk or compiles: a few more threads than a small machine's cores,
+// so that ten databases open and fsync at the same time.
+constexpr std::size_t kBlockingThreads = 8;
+
+}  // namespace
+
+LocalProcess::LocalProcess(runtime::RealLoop& loop, Logger log)
+    : loop_(loop),
+      log_(std::move(log)),
+      pool_(kBlockingThreads),
+      sockets_(loop),
+      runner_(loop, {}, log_.named("process")),
+      rocks_(pool_) {}
+
+LocalProcess::~LocalProcess() = default;
+
+Result<vm::Engine*> LocalProcess::engine() {
+  if (!engine_) {
+    TRY(engine_, vm::make_wasmtime_engine({}));
+  }
+  return engine_.get();
+}
+
+net::Network& LocalProcess::network(const std::string&) { return sockets_; }
+
+std::unique_ptr<p2p::Host> LocalProcess::make_host(const p2p::NodeIdentity& identity,
+                                                   const p2p::Admission& admission,
+                                                   HostSettings settings, Logger log) {
+  p2p::libp2p::Options options{.key = identity.key(), .admission = admission};
+  options.listen = std::move(settings.listen);
+  options.mdns = settings.mdns;
+  return std::make_unique<p2p::libp2p::LibP2pHost>(loop_, libp2p_, std::move(options),
+                                                   std::move(log));
+}
+
+Task<Result<std::unique_ptr<store::Kv>>> LocalProcess::open_store(std::filesystem::path folder) {
+  CO_TRY(auto opened, store::RocksKv::open(rocks_, folder.string()));
+  co_return std::unique_ptr<store::Kv>(std::move(opened));
+}
+
+}  // namespace tau::node

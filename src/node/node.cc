@@ -1,0 +1,291 @@
+#include "node/node.h"
+
+#include <algorithm>
+
+#include "content/exchange.h"
+#include "http/json.h"
+#include "http/router.h"
+#include "node/announcer.h"
+#include "node/mesh.h"
+#include "services/auth/service.h"
+#include "services/patrick/routes.h"
+#include "services/patrick/service.h"
+#include "services/seer/service.h"
+#include "services/tns/client.h"
+#include "services/tns/service.h"
+#include "store/block_store.h"
+
+namespace tau::node {
+namespace {
+
+using StopPart = std::move_only_function<Task<void>()>;
+
+}  // namespace
+
+std::string_view name_of(Node::State state) {
+  switch (state) {
+    case Node::State::made:
+      return "made";
+    case Node::State::starting:
+      return "starting";
+    case Node::State::running:
+      return "running";
+    case Node::State::stopping:
+      return "stopping";
+    case Node::State::stopped:
+      return "stopped";
+  }
+  return "?";
+}
+
+// Destroyed in reverse: what is below stands on what is above.
+struct Node::Parts {
+  std::unique_ptr<p2p::Host> host;
+  std::unique_ptr<store::Kv> kv;
+  std::optional<command::Router> router;
+  std::optional<command::Caller> caller;
+  std::optional<store::BlockStore> blocks;
+  std::optional<content::Exchange> exchange;
+  std::optional<Mesh> mesh;
+
+  std::unique_ptr<store::Kv> tns_kv, auth_kv, patrick_kv;
+  std::optional<tns::Client> names;
+  std::optional<tns::Service> tns;
+  std::optional<auth::Service> auth;
+  std::optional<seer::Service> seer;
+  std::optional<patrick::LocalProvider> repositories;
+  std::optional<patrick::Service> patrick;
+
+  http::Router api_routes;
+  std::optional<http::Server> api;
+  std::optional<net::Endpoint> api_at;
+  std::optional<Announcer> announcer;
+
+  // What has started, for stopping in reverse.
+  std::vector<std::pair<std::string_view, StopPart>> started;
+};
+
+Node::Node(Process& process, std::string name, Options options, p2p::NodeIdentity identity,
+           p2p::Admission admission, Logger log)
+    : process_(process),
+      name_(std::move(name)),
+      options_(std::move(options)),
+      identity_(std::move(identity)),
+      admission_(std::move(admission)),
+      log_(std::move(log)),
+      ended_(process.loop()) {}
+
+Node::~Node() { CHECK(!parts_); }
+
+bool Node::runs(std::string_view service) const {
+  return std::ranges::find(options_.services, service) != options_.services.end();
+}
+
+// Every part by name. Constructors do nothing yet; the database is opened because what stands on it
+// needs it.
+Task<Status> Node::build() {
+  Parts& p = *parts_;
+  runtime::Loop& loop = process_.loop();
+  net::Network& network = process_.network(options_.http_address);
+
+  p.host = process_.make_host(identity_, admission_, {options_.p2p_listen, options_.p2p_mdns},
+                              log_.named(name_ + "/p2p"));
+  CO_TRY(p.kv, process_.open_store(options_.data / "db"));
+  p.router.emplace(loop, *p.host, log_.named(name_ + "/router"));
+  p.caller.emplace(loop, *p.host, *p.router, process_.random());
+  p.blocks.emplace(*p.kv);
+  p.exchange.emplace(loop, *p.host, *p.blocks, log_.named(name_ + "/content"));
+  p.mesh.emplace(loop, *p.host, *p.router, *p.caller, options_.p2p_bootstrap,
+                 log_.named(name_ + "/mesh"));
+
+  p.names.emplace(loop, *p.host, *p.caller, admission_, log_.named(name_ + "/names"));
+
+  if (runs(tns::kRole)) {
+    p.tns_kv = store::with_prefix(*p.kv, "tns/");
+    tns::Service::Options options{options_.network_suffix, {}};
+    for (const std::string& voter : options_.consensus_voters)
+      options.voters.emplace_back(PeerId(voter));
+    p.tns.emplace(loop, *p.host, *p.router, *p.tns_kv, process_.random(), admission_, identity_,
+                  log_.named(name_ + "/tns"), std::move(options));
+    p.tns->on_moved([&names = *p.names](const tns::Moved& moved) { names.note_moved(moved); });
+  }
+  if (runs(auth::kRole)) {
+    p.auth_kv = store::with_prefix(*p.kv, "auth/");
+    p.auth.emplace(*p.router, *p.caller, *p.auth_kv);
+  }
+  if (runs(seer::kRole) && options_.dns_listen)
+    p.seer.emplace(loop, *p.host, *p.router, *p.caller, network,
+                   seer::Options{*options_.dns_listen, options_.network_suffix},
+                   log_.named(name_ + "/seer"));
+
+  if (runs(patrick::kRole)) {
+    p.patrick_kv = store::with_prefix(*p.kv, "patrick/");
+    p.repositories.emplace(loop, process_.runner(), options_.data / "git",
+                           log_.named(name_ + "/git"));
+    p.patrick.emplace(loop, *p.router, *p.caller, *p.patrick_kv, *p.blocks, *p.repositories,
+                      identity_, log_.named(name_ + "/patrick"));
+    patrick::mount_git(p.api_routes, "/git", *p.repositories, process_.pool());
+  }
+  if (options_.api_listen)
+    p.api.emplace(loop, http::fenced({}, p.api_routes.as_handler()), http::Server::Options{},
+                  log_.named(name_ + "/api"));
+  p.announcer.emplace(
+      loop, *p.host, *p.caller, [this] { return announcement(); },
+      log_.named(name_ + "/announcer"));
+  co_return Status{};
+}
+
+// In order; what fails stops here, and the caller takes down what had started.
+Task<Status> Node::start_parts() {
+  Parts& p = *parts_;
+  const auto started = [&p](std::string_view what, StopPart stop) {
+    p.started.emplace_back(what, std::move(stop));
+  };
+  CO_TRY_STATUS(p.host->start());
+  started("host", [&p] { return p.host->stop(); });
+  p.exchange->start();
+  started("content", [&p] { return p.exchange->stop(); });
+  p.names->start();
+  started("names", [&p] { return p.names->stop(); });
+  if (p.tns) {
+    CO_TRY_STATUS(p.tns->start());
+    started("tns", [&p] { return p.tns->stop(); });
+  }
+  if (p.auth) {
+    CO_TRY_STATUS(p.auth->start());
+    started("auth", [&p] { return p.auth->stop(); });
+  }
+  if (p.seer) {
+    CO_TRY_STATUS(p.seer->start());
+    started("seer", [&p] { return p.seer->stop(); });
+  }
+  if (p.patrick) {
+    CO_TRY_STATUS(p.patrick->start());
+    started("patrick", [&p] { return p.patrick->stop(); });
+  }
+  if (p.api) {
+    CO_TRY_SYNC(auto listener,
+                process_.network(options_.api_listen->address).listen(*options_.api_listen));
+    p.api_at = listener->local();
+    if (p.patrick) p.patrick->set_git_base("http://" + p.api_at->to_string() + "/git");
+    p.api->serve(std::move(listener));
+    started("api", [&p] { return p.api->stop(); });
+  }
+  // Others learn of this node when it can serve.
+  CO_TRY_STATUS(p.mesh->start());
+  started("mesh", [&p] { return p.mesh->stop(); });
+  p.announcer->start();
+  started("announcer", [&p] { return p.announcer->stop(); });
+  co_return Status{};
+}
+
+Task<Status> Node::start() {
+  CHECK(state_ == State::made || state_ == State::stopped);
+  state_ = State::starting;
+  parts_ = std::make_unique<Parts>();
+  Status status = co_await build();
+  if (status) status = co_await start_parts();
+  if (!status || state_ != State::starting) {
+    const bool told_to_end = state_ != State::starting;
+    co_await stop_parts(Manner::at_once);
+    parts_.reset();
+    state_ = State::stopped;
+    ended_.notify_all();
+    if (status && told_to_end)
+      co_return fail(ErrorCode::cancelled, name_ + " was stopped while it started");
+    co_return fail(std::move(status).error().context("starting " + name_));
+  }
+  state_ = State::running;
+  co_return status;
+}
+
+Task<void> Node::stop() { return end(Manner::politely); }
+Task<void> Node::kill() { return end(Manner::at_once); }
+
+Task<void> Node::end(Manner manner) {
+  runtime::Scope own(process_.loop());  // what stops is never left half stopped
+  if (state_ == State::running) {
+    state_ = State::stopping;
+    co_await stop_parts(manner).in(own);
+    parts_.reset();
+    state_ = State::stopped;
+    ended_.notify_all();
+    co_return;
+  }
+  if (state_ == State::starting) state_ = State::stopping;  // start() sees it and takes down
+  while (state_ == State::stopping) (void)co_await ended_.wait().in(own);
+}
+
+Task<void> Node::stop_parts(Manner manner) {
+  Parts& p = *parts_;
+  if (manner == Manner::politely && p.announcer) {
+    co_await p.announcer->leave();
+  } else if (p.host) {
+    co_await p.host->stop();
+  }
+  while (!p.started.empty()) {
+    auto [what, stop] = std::move(p.started.back());
+    p.started.pop_back();
+    log_.debug("stopping " + std::string(what));
+    co_await stop();
+  }
+}
+
+seer::Announcement Node::announcement() const {
+  seer::Announcement out;
+  out.services = options_.services;
+  if (const auto at = http()) {
+    out.addresses = {at->address};
+    out.http_port = at->port;
+  }
+  return out;
+}
+
+std::vector<std::string> Node::addresses() const {
+  return parts_ && parts_->host ? parts_->host->addresses() : std::vector<std::string>{};
+}
+
+std::optional<net::Endpoint> Node::http() const { return std::nullopt; }
+
+std::optional<net::Endpoint> Node::dns() const {
+  if (state_ != State::running || !parts_->seer) return std::nullopt;
+  return parts_->seer->dns();
+}
+
+std::optional<net::Endpoint> Node::api() const {
+  if (state_ != State::running) return std::nullopt;
+  return parts_->api_at;
+}
+
+bool Node::decides() const {
+  return state_ == State::running && (!parts_->tns || parts_->tns->group().leader());
+}
+
+p2p::Host& Node::host() {
+  CHECK(state_ == State::running);
+  return *parts_->host;
+}
+
+command::Caller& Node::caller() {
+  CHECK(state_ == State::running);
+  return *parts_->caller;
+}
+
+command::Router& Node::router() {
+  CHECK(state_ == State::running);
+  return *parts_->router;
+}
+
+Task<void> Node::serve_user(http::Request&, http::ResponseWriter& response) {
+  response.send(http::error_response(Error(ErrorCode::unimplemented, "no API for users here")));
+  co_return;
+}
+
+Task<Status> Node::connect(std::string multiaddr) {
+  if (state_ != State::running) co_return fail(ErrorCode::unavailable, name_ + " is not running");
+  CO_TRY(const PeerId peer, parts_->host->connect(std::move(multiaddr)));
+  (void)peer;
+  co_return Status{};
+}
+
+}  // namespace tau::node

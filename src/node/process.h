@@ -1,0 +1,46 @@
+// What the nodes of one process share, and how each node comes by what is its own. `odo` and dream
+// have the real one (local_process.h), the simulator one in virtual time.
+#pragma once
+
+#include <filesystem>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "base/random.h"
+#include "net/network.h"
+#include "p2p/host.h"
+#include "p2p/node_signed.h"
+#include "process/runner.h"
+#include "runtime/thread_pool.h"
+#include "store/kv.h"
+#include "vm/engine.h"
+
+namespace tau::node {
+
+struct HostSettings {
+  std::vector<std::string> listen;  // multiaddrs
+  bool mdns = false;
+};
+
+// Outlives its nodes. Loop thread only.
+class Process {
+ public:
+  virtual ~Process() = default;
+
+  virtual runtime::Loop& loop() = 0;
+  virtual Random& random() = 0;
+  virtual runtime::ThreadPool& pool() = 0;  // for what blocks
+  virtual process::Runner& runner() = 0;    // builds and git
+  // Made when it is first asked for: only a substrate needs it. Errors: those of making it.
+  virtual Result<vm::Engine*> engine() = 0;
+  // The network as it is reached from the machine with this address.
+  virtual net::Network& network(const std::string& address) = 0;
+
+  virtual std::unique_ptr<p2p::Host> make_host(const p2p::NodeIdentity& identity,
+                                               const p2p::Admission& admission,
+                                               HostSettings settings, Logger log) = 0;
+  virtual Task<Result<std::unique_ptr<store::Kv>>> open_store(std::filesystem::path folder) = 0;
+};
+
+}  // namespace tau::node
