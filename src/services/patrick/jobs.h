@@ -1,0 +1,147 @@
+// What patrick decides: which pushes become jobs, who builds them, how they end. A pure state
+// machine: no disk, no network, no clock of its own.
+//
+// Every decision is made in two steps. push(), take(), finish() … look, and return the Change that
+// they would make; the service writes it to disk and only then gives it to apply(). So memory never
+// runs ahead of the disk, and a restart restores exactly what was acknowledged.
+#pragma once
+
+#include <cstdint>
+#include <map>
+#include <optional>
+#include <set>
+#include <string>
+#include <vector>
+
+#include "base/time.h"
+#include "services/patrick/api.h"
+#include "services/patrick/provider.h"
+
+namespace tau::patrick {
+
+// The branch that other branches borrow from: see Jobs.
+inline constexpr std::string_view kMainBranch = "main";
+inline constexpr std::size_t kBranchBytesMax = 128;  // as in a deployment
+// A monkey renews every few seconds; one that died is noticed before its user goes for coffee.
+inline constexpr Duration kLease = std::chrono::seconds(10);
+// A job that outlives so many monkeys is what kills them.
+inline constexpr std::uint64_t kTakesMax = 5;
+// Each branch can have one waiting job and a record of a few hundred bytes.
+inline constexpr std::size_t kBranchesMax = 500;
+// What `tau query builds` can page through; older ones that have ended are dropped with their logs.
+inline constexpr std::size_t kJobsKept = 100;
+
+// Errors: invalid_argument. Stricter than git: what is a plain branch name everywhere.
+Status check_branch(std::string_view branch);
+bool is_commit(std::string_view text);  // 40 lower-case hex digits
+
+// A job and all that patrick knows of it. Disk format.
+struct JobRecord {
+  Job job;
+  JobState state = JobState::waiting;
+  std::uint64_t order = 0;           // counts all jobs of this patrick
+  std::vector<std::string> missing;  // repositories without a commit: nobody may take it yet
+  std::uint64_t fence = 0;           // counts the takes
+  std::optional<PeerId> monkey;
+  std::optional<codec::Cid> deployment;
+  std::string error;
+  std::int64_t started_unix_ms = 0, ended_unix_ms = 0;
+  static constexpr auto fields() {
+    using R = JobRecord;
+    return std::tuple{codec::field("job", &R::job),
+                      codec::field("state", &R::state),
+                      codec::field("order", &R::order),
+                      codec::field("missing", &R::missing),
+                      codec::field("fence", &R::fence),
+                      codec::field("monkey", &R::monkey),
+                      codec::field("deployment", &R::deployment),
+                      codec::field("error", &R::error),
+                      codec::field("started", &R::started_unix_ms),
+                      codec::field("ended", &R::ended_unix_ms)};
+  }
+  bool ended() const { return state != JobState::waiting && state != JobState::building; }
+  JobStatus status() const;
+};
+
+// The source vector of one (project, branch), and the last seq given to it. It stays when the
+// branch is deleted, because a seq never comes twice. Disk format.
+struct BranchRecord {
+  ProjectId project;
+  std::string branch;
+  std::uint64_t seq = 0;
+  std::map<std::string, Source> sources;  // by repository name
+  static constexpr auto fields() {
+    using R = BranchRecord;
+    return std::tuple{codec::field("project", &R::project), codec::field("branch", &R::branch),
+                      codec::field("seq", &R::seq), codec::field("sources", &R::sources)};
+  }
+};
+
+struct Change {
+  std::optional<BranchRecord> branch;
+  std::vector<JobRecord> jobs;  // new or changed
+  std::vector<JobId> dropped;
+  bool empty() const { return !branch && jobs.empty() && dropped.empty(); }
+};
+
+// A branch builds a whole vector. A repository that lacks the branch lends its main, so that a
+// branch made in one repository alone can be previewed; where main is missing, too, the job waits
+// and says for what. When a lent main moves, the branches that borrowed it are not built again.
+//
+// At most one job of a (project, branch) waits: a newer push supersedes it. One that is being built
+// goes on, and tns refuses it if a higher seq is there first.
+class Jobs {
+ public:
+  void restore(BranchRecord branch);
+  void restore(JobRecord job, TimePoint now);  // one that was being built gets a whole lease
+
+  struct Pushed {
+    Change change;
+    Accepted accepted;
+  };
+  // `source`: nothing for a deleted branch. A push that is known already changes nothing. Errors:
+  // invalid_argument (branch name), not_found (the registration lacks the repository),
+  // resource_exhausted (branches).
+  Result<Pushed> push(const Push& push, const std::optional<Source>& source,
+                      const auth::Registration& registration,
+                      const codec::Signed& signed_registration, std::int64_t now_unix_ms) const;
+  // The oldest job that may be built; an empty change when there is none.
+  Change take(const PeerId& monkey, std::int64_t now_unix_ms) const;
+  // Errors: not_found, aborted.
+  Status check_lease(const JobId& job, const PeerId& monkey, std::uint64_t fence) const;
+  Status renew(const JobId& job, const PeerId& monkey, std::uint64_t fence, TimePoint now);
+  // The same end told again: an empty change. Errors: not_found, aborted.
+  Result<Change> finish(const FinishJob::Request& end, const PeerId& monkey,
+                        std::int64_t now_unix_ms) const;
+  // Jobs whose lease is over wait again, or end.
+  Change expire(TimePoint now, std::int64_t now_unix_ms) const;
+  std::optional<TimePoint> next_expiry() const;
+
+  void apply(const Change& change, TimePoint now);
+
+  const JobRecord* find(const JobId& job) const;
+  std::vector<JobStatus> list(const ProjectId& project, std::size_t limit) const;  // newest first
+  const BranchRecord* branch(const ProjectId& project, const std::string& name) const;
+  std::vector<std::string> branches_with(const ProjectId& project,
+                                         const std::string& repository) const;
+
+ private:
+  using BranchKey = std::pair<ProjectId, std::string>;
+  using Place = std::pair<std::uint64_t, JobId>;  // by order
+
+  const JobRecord* waiting_of(const BranchKey& key) const;
+  const JobRecord* newest_of(const BranchKey& key) const;
+  std::vector<std::string> fill(Job& job, const BranchRecord& branch,
+                                const auth::Registration& registration) const;
+  void complete_borrowers(const BranchRecord& main, Change& change) const;
+  void drop_old(const ProjectId& project, Change& change) const;
+
+  std::map<BranchKey, BranchRecord> branches_;
+  std::map<JobId, JobRecord> jobs_;
+  std::map<ProjectId, std::set<Place>> by_project_;
+  std::set<Place> waiting_;
+  std::map<JobId, TimePoint> leases_;
+  std::uint64_t next_order_ = 1;
+};
+
+}  // namespace tau::patrick
