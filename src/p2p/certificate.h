@@ -58,7 +58,8 @@ class Admission {
   Result<Certificate> check(const PeerId& remote, BytesView certificate,
                             std::int64_t now_unix_ms) const;
 
-  // The same for a certificate that came with a record instead of a connection: of whichever peer it names.
+  // The same for a certificate that came with a record instead of a connection: of whichever peer
+  // it names.
   Result<Certificate> check_any(BytesView certificate, std::int64_t now_unix_ms) const;
 
  private:

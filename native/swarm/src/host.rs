@@ -195,6 +195,8 @@ struct Running {
     relay_server: bool,
     has_external: bool,
     dials: HashMap<ConnectionId, Dial>,
+    /// Peers whose connections are being closed at our wish; who wants them again waits for the end of that.
+    leaving: HashMap<PeerId, Vec<(Multiaddr, Reply<PeerId>)>>,
     listens: HashMap<ListenerId, Reply<()>>,
     provides: HashMap<kad::QueryId, Reply<()>>,
     searches: HashMap<kad::QueryId, Search>,
@@ -268,6 +270,7 @@ impl Running {
             relay_server: options.relay_server,
             has_external: !options.external.is_empty(),
             dials: HashMap::new(),
+            leaving: HashMap::new(),
             listens: HashMap::new(),
             provides: HashMap::new(),
             searches: HashMap::new(),
@@ -349,7 +352,9 @@ impl Running {
                 Err(e) => reply(Err(Failure::new(Kind::Unavailable, format!("listen on {address}: {e}")))),
             },
             Command::Disconnect(peer) => {
-                let _ = self.swarm.disconnect_peer_id(peer);
+                if self.swarm.disconnect_peer_id(peer).is_ok() {
+                    self.leaving.entry(peer).or_default();
+                }
             }
             Command::AddAddress(peer, address) => {
                 self.swarm.behaviour_mut().kad.add_address(&peer, address);
@@ -381,6 +386,9 @@ impl Running {
             Some(Protocol::P2p(peer)) => Some(peer),
             _ => None,
         };
+        if let Some(waiting) = peer.and_then(|peer| self.leaving.get_mut(&peer)) {
+            return waiting.push((address, reply));
+        }
         let options = match peer {
             Some(peer) if self.swarm.is_connected(&peer) => return reply(Ok(peer)),
             Some(peer) => {
@@ -413,6 +421,9 @@ impl Running {
                 reply(Ok(peer));
             }
         }
+        for (_, reply) in self.leaving.remove(&peer).into_iter().flatten() {
+            reply(Ok(peer)); // the peer came back before it had gone
+        }
     }
 
     fn on_dial_failed(&mut self, connection: ConnectionId, error: &DialError) {
@@ -434,6 +445,11 @@ impl Running {
     fn on_event(&mut self, event: SwarmEvent<BehaviourEvent>) {
         match event {
             SwarmEvent::ConnectionEstablished { peer_id, connection_id, .. } => self.on_connected(connection_id, peer_id),
+            SwarmEvent::ConnectionClosed { peer_id, num_established: 0, .. } => {
+                for (address, reply) in self.leaving.remove(&peer_id).into_iter().flatten() {
+                    self.dial(address, reply);
+                }
+            }
             SwarmEvent::OutgoingConnectionError { connection_id, error, .. } => {
                 self.on_dial_failed(connection_id, &error);
             }

@@ -39,10 +39,11 @@ struct Options {
   crypto::KeyPair key;  // of the node; decides its peer id
   Admission admission;  // the network, and this node's own certificate
   std::vector<std::string> listen = {"/ip4/127.0.0.1/tcp/0"};
-  std::vector<std::string> external;   // where others reach this host, if not where it listens
-  std::vector<std::string> bootstrap;  // peers to be connected to, always: dialed again when lost
-  bool mdns = false;                   // looks for members on the local network
-  bool relay_server = false;           // carries connections for members behind a NAT
+  std::vector<std::string> external = {};  // where others reach this host, if not where it listens
+  std::vector<std::string> bootstrap =
+      {};                     // peers to be connected to, always: dialed again when lost
+  bool mdns = false;          // looks for members on the local network
+  bool relay_server = false;  // carries connections for members behind a NAT
 };
 
 class Events;
