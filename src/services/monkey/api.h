@@ -4,9 +4,11 @@
 
 #include <cstdint>
 #include <string>
+#include <string_view>
 #include <tuple>
 #include <vector>
 
+#include "base/error.h"
 #include "codec/cid.h"
 #include "codec/record.h"
 
@@ -51,5 +53,8 @@ struct Receipt {
                       codec::field("built", &Receipt::built_unix_ms)};
   }
 };
+
+// Bounds of a receipt, for whoever believes one: names, counts, lengths. Errors: invalid_argument.
+Status check_receipt(const Receipt& receipt);
 
 }  // namespace tau::monkey

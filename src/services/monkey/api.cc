@@ -1,0 +1,37 @@
+#include "services/monkey/api.h"
+
+namespace tau::monkey {
+namespace {
+
+constexpr std::size_t kFunctionsMax = 2000;  // of a deployment
+constexpr std::size_t kHostsMax = 500;
+constexpr std::size_t kHoldersMax = 64;
+constexpr std::size_t kTextBytesMax = 300;  // "application/function", a toolchain, a host name
+
+std::unexpected<Error> invalid(std::string what) {
+  return fail(ErrorCode::invalid_argument, "receipt: " + std::move(what));
+}
+
+}  // namespace
+
+Status check_receipt(const Receipt& r) {
+  if (r.job.empty() || r.job.str().size() > kTextBytesMax) return invalid("no job");
+  if (r.project.empty() || r.project.str().size() > kTextBytesMax) return invalid("no project");
+  if (r.branch.empty() || r.branch.size() > kTextBytesMax) return invalid("no branch");
+  if (r.deployment.type() != codec::ContentType::dag_cbor || !r.deployment.valid())
+    return invalid("the deployment is no DAG-CBOR block");
+  if (r.functions.size() > kFunctionsMax || r.hosts.size() > kHostsMax ||
+      r.holders.size() > kHoldersMax)
+    return invalid("too many functions, hosts or holders");
+  for (const auto& host : r.hosts) {
+    if (host.empty() || host.size() > kTextBytesMax) return invalid("a host name is broken");
+  }
+  for (const auto& f : r.functions) {
+    if (f.name.size() > kTextBytesMax || f.toolchain.size() > kTextBytesMax ||
+        f.input_digest.size() != 64 || !f.module.valid())
+      return invalid("function \"" + f.name.substr(0, 64) + "\" is broken");
+  }
+  return {};
+}
+
+}  // namespace tau::monkey

@@ -1,0 +1,71 @@
+// Builder: from the sources of a job to a deployment in blocks. All functions are built, side by
+// side, even when one of them fails, so that one push shows every mistake; a deployment comes only
+// of a job without mistakes.
+//
+// Owns no tasks beyond build(). Loop thread only.
+#pragma once
+
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "content/exchange.h"
+#include "process/runner.h"
+#include "project/plan.h"
+#include "runtime/thread_pool.h"
+#include "services/auth/api.h"
+#include "services/monkey/api.h"
+#include "services/monkey/build_log.h"
+#include "services/monkey/images.h"
+#include "services/monkey/module_cache.h"
+#include "services/patrick/api.h"
+
+namespace tau::monkey {
+
+struct BuilderOptions {
+  std::string suffix;          // of the network: "blackhole.localhost"
+  std::size_t builds_max = 2;  // sandboxes at once: as many as there are cores
+  BuildLimits limits;
+  // Of one repository's tar. More than a project of functions has; bounds the monkey's memory.
+  std::size_t archive_bytes_max = 64u << 20;
+};
+
+struct Built {
+  codec::Cid deployment;
+  std::vector<std::string> hosts;
+  std::vector<BuiltFunction> functions;
+};
+
+class Builder {
+ public:
+  Builder(runtime::Loop& loop, content::Exchange& exchange, process::Runner& runner,
+          ModuleCache& cache, runtime::ThreadPool& pool, BuilderOptions options);
+
+  // `from` holds the archives. Errors: invalid_argument and failed_precondition (mistakes of the
+  // project: every one, a line each, with its place), and what the network says.
+  Task<Result<Built>> build(patrick::Job job, auth::Registration registration, PeerId from,
+                            BuildLog& log);
+
+ private:
+  struct Sources;
+  struct Run;
+  Task<Result<Sources>> fetch(const patrick::Job& job, const auth::Registration& registration,
+                              PeerId from, BuildLog& log);
+  Task<void> build_one(Run& run, std::size_t index);
+  Task<Result<BuiltFunction>> make(Run& run, std::size_t index);
+  Task<Result<codec::Cid>> compile(Run& run, const std::string& key, const std::string& folder,
+                                   process::Command command);
+  Task<bool> still_here(codec::Cid module);
+
+  runtime::Loop& loop_;
+  content::Exchange& exchange_;
+  process::Runner& runner_;
+  ModuleCache& cache_;
+  runtime::ThreadPool& pool_;
+  BuilderOptions options_;
+  Images images_;
+  bool probed_ = false;
+  runtime::Semaphore sandboxes_;
+};
+
+}  // namespace tau::monkey

@@ -1,0 +1,244 @@
+#include "services/monkey/service.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+
+#include "services/tns/api.h"
+
+namespace tau::monkey {
+namespace {
+
+using namespace std::chrono_literals;
+
+constexpr std::uint32_t kPollMs = 25'000;  // below TakeJob's deadline
+// Between attempts at a patrick that is connected and does not answer well.
+constexpr Duration kRetryTime = 1s;
+// A build is worth waiting for tns and patrick to come back; the lease ends sooner if it must.
+constexpr Duration kPersistence = 30s;
+constexpr std::size_t kErrorBytesMax = 16u << 10;  // 50 mistakes with their places
+
+bool passing(const Error& error) {
+  return error.code() == ErrorCode::unavailable || error.code() == ErrorCode::deadline_exceeded;
+}
+
+}  // namespace
+
+Service::Service(runtime::Loop& loop, p2p::Host& host, command::Caller& caller, store::Kv& kv,
+                 content::Exchange& exchange, process::Runner& runner, runtime::ThreadPool& pool,
+                 Holders& holders, const p2p::NodeIdentity& identity,
+                 const p2p::Admission& admission, Logger log, Options options)
+    : loop_(loop),
+      host_(host),
+      caller_(caller),
+      holders_(holders),
+      identity_(identity),
+      admission_(admission),
+      log_(std::move(log)),
+      options_(std::move(options)),
+      cache_(kv),
+      builder_(loop, exchange, runner, cache_, pool, options_.builder),
+      runner_(runner),
+      changed_(loop) {}
+
+Service::~Service() { CHECK(!tasks_); }
+
+Task<Status> Service::start() {
+  CHECK(!tasks_);
+  CO_TRY_STATUS(cache_.load());
+  // Not the end of the start: each job says it again to the person who pushed, and works as soon
+  // as the machine was set right.
+  if (const Status sandbox = co_await runner_.sandbox_available(); !sandbox)
+    log_.error("no job can be built here: " + sandbox.error().message());
+  tasks_ = std::make_unique<runtime::TaskGroup>(loop_);
+  peers_changed_ = std::make_shared<runtime::Signal*>(&changed_);
+  host_.on_peer([held = peers_changed_](const PeerId&, bool) {
+    if (*held) (*held)->notify_all();
+  });
+  tasks_->spawn(watch_patricks());
+  co_return Status{};
+}
+
+Task<void> Service::stop() {
+  if (!tasks_) co_return;
+  *peers_changed_ = nullptr;
+  co_await tasks_->stop();
+  tasks_.reset();
+  served_.clear();
+}
+
+Task<void> Service::watch_patricks() {
+  for (;;) {
+    for (const auto& patrick : caller_.peers_with_role(patrick::kRole)) {
+      auto& serving = served_[patrick];
+      while (serving < std::max<std::size_t>(options_.jobs_max, 1)) {
+        ++serving;
+        tasks_->spawn(serve(patrick));
+      }
+    }
+    if (!co_await changed_.wait()) co_return;
+  }
+}
+
+// Takes jobs from one patrick, one after the other, while it is connected.
+Task<void> Service::serve(PeerId patrick) {
+  for (;;) {
+    auto answer = co_await caller_.call<patrick::TakeJob>(patrick, patrick::kProtocol, {kPollMs});
+    if (!answer) {
+      if (answer.error().code() == ErrorCode::cancelled) break;
+      const auto peers = caller_.peers_with_role(patrick::kRole);
+      if (std::ranges::find(peers, patrick) == peers.end()) break;  // watch_patricks starts anew
+      log_.debug("take a job: " + answer.error().to_string());
+      if (!co_await runtime::sleep_for(kRetryTime)) break;
+      continue;
+    }
+    if (!answer->job) continue;
+    auto opened = p2p::open_node_signed<patrick::Job>(admission_, patrick::kRole, *answer->job,
+                                                      loop_.wall_unix_ms());
+    if (!opened) {
+      log_.warning("a job that is not patrick's: " + opened.error().to_string());
+      if (!co_await runtime::sleep_for(kRetryTime)) break;
+      continue;
+    }
+    Taken taken{patrick, std::move(*answer->job), std::move(opened->record), answer->fence,
+                std::chrono::milliseconds(answer->lease_ms)};
+    ++building_;
+    co_await work(std::move(taken));
+    --building_;
+  }
+  if (--served_[patrick] == 0) served_.erase(patrick);
+  changed_.notify_all();
+}
+
+Task<Status> append_log(command::Caller& caller, PeerId patrick, JobId job, std::uint64_t fence,
+                        std::string text) {
+  CO_TRY(const auto done,
+         caller.call<patrick::AppendLog>(patrick, patrick::kProtocol,
+                                         {std::move(job), fence, std::move(text)}));
+  (void)done;
+  co_return Status{};
+}
+
+// Builds under the lease: when it is lost, the build is cancelled, and nobody is told anything.
+Task<void> Service::work(Taken taken) {
+  runtime::Scope& outer = co_await runtime::current_scope();
+  log_.info(
+      fmt::format("job {} (seq {}, {})", taken.job.id.str(), taken.job.seq, taken.job.branch));
+  BuildLog log(loop_, [this, &taken](std::string text) {
+    return append_log(caller_, taken.patrick, taken.job.id, taken.fence, std::move(text));
+  });
+  std::optional<Result<codec::Cid>> outcome;
+  {
+    runtime::TaskGroup beside(loop_);  // renewing and logging
+    runtime::Scope build(loop_, outer);
+    beside.spawn(log.run());
+    runtime::TaskGroup renewing(loop_);
+    renewing.spawn(renew(taken, build));
+    outcome = co_await build_and_publish(taken, log).in(build);
+    if (!*outcome && outcome->error().code() == ErrorCode::cancelled) {
+      co_await renewing.stop();
+      co_await beside.stop();
+      log_.info("job " + taken.job.id.str() + ": given up");
+      co_return;
+    }
+    if (!*outcome) log.line("failed: " + outcome->error().message().substr(0, 200));
+    log.finish();
+    co_await beside.join();
+    co_await report(taken, std::move(*outcome));
+    co_await renewing.stop();
+  }
+}
+
+Task<void> Service::renew(const Taken& taken, runtime::Scope& build) {
+  const Duration every = std::max<Duration>(taken.lease / 3, 100ms);
+  TimePoint good_until = loop_.now() + taken.lease;
+  for (;;) {
+    if (!co_await runtime::sleep_for(every)) co_return;
+    const TimePoint asked = loop_.now();
+    const auto renewed = co_await caller_.call<patrick::RenewLease>(
+        taken.patrick, patrick::kProtocol, {taken.job.id, taken.fence}, every);
+    if (renewed) {
+      good_until = asked + taken.lease;
+      continue;
+    }
+    if (renewed.error().code() == ErrorCode::cancelled) co_return;
+    const bool lost = !passing(renewed.error());
+    if (!lost && loop_.now() < good_until) continue;
+    log_.info("job " + taken.job.id.str() + ": lease lost: " + renewed.error().to_string());
+    build.cancel();
+    co_return;
+  }
+}
+
+Task<Result<codec::Cid>> Service::build_and_publish(const Taken& taken, BuildLog& log) {
+  const patrick::Job& job = taken.job;
+  CO_TRY_SYNC(auto registration, auth::open_registration(job.registration));
+  if (registration.project() != job.project)
+    co_return fail(ErrorCode::permission_denied,
+                   "the job's registration is another project's; nothing is built");
+  CO_TRY(Built built, builder_.build(job, std::move(registration), taken.patrick, log));
+
+  Receipt receipt;
+  receipt.job = job.id;
+  receipt.project = job.project;
+  receipt.branch = job.branch;
+  receipt.seq = job.seq;
+  receipt.deployment = built.deployment;
+  receipt.hosts = std::move(built.hosts);
+  receipt.functions = std::move(built.functions);
+  TimePoint start = loop_.now();
+  CO_TRY(receipt.holders, holders_.hold(built.deployment));
+  const auto took = [&] { return (loop_.now() - start) / std::chrono::milliseconds(1); };
+  log.line(fmt::format("held by {} hoarder{} after {} ms", receipt.holders.size(),
+                       receipt.holders.size() == 1 ? "" : "s", took()));
+  receipt.built_unix_ms = loop_.wall_unix_ms();
+  CO_TRY_SYNC_STATUS(check_receipt(receipt));
+  start = loop_.now();
+  CO_TRY_STATUS(publish(taken, receipt));
+  log.line(fmt::format("published after {} ms", took()));
+  for (const auto& host : receipt.hosts) log.line("live at " + host);
+  co_return built.deployment;
+}
+
+Task<Status> Service::publish(const Taken& taken, const Receipt& receipt) {
+  const p2p::NodeSigned signed_receipt = identity_.sign(receipt);
+  const TimePoint give_up = loop_.now() + kPersistence;
+  for (;;) {
+    const auto moved = co_await caller_.call_any<tns::Publish>(tns::kRole, tns::kProtocol,
+                                                               {taken.signed_job, signed_receipt});
+    if (moved) co_return Status{};
+    if (!passing(moved.error()) || loop_.now() >= give_up)
+      co_return fail(Error(moved.error()).context("publish"));
+    CO_TRY_STATUS(runtime::sleep_for(kRetryTime));
+  }
+}
+
+Task<void> Service::report(const Taken& taken, Result<codec::Cid> outcome) {
+  patrick::FinishJob::Request request;
+  request.job = taken.job.id;
+  request.fence = taken.fence;
+  if (outcome) {
+    request.deployment = *outcome;
+  } else {
+    request.error = outcome.error().message();
+    if (request.error.size() > kErrorBytesMax) {
+      const auto line_end = request.error.rfind('\n', kErrorBytesMax);
+      request.error.resize(line_end == std::string::npos ? kErrorBytesMax : line_end);
+      request.error += "\n…";
+    }
+  }
+  log_.info("job " + taken.job.id.str() + ": " +
+            (outcome ? outcome->to_string() : "failed: " + outcome.error().message()));
+  const TimePoint give_up = loop_.now() + kPersistence;
+  for (;;) {
+    const auto done =
+        co_await caller_.call<patrick::FinishJob>(taken.patrick, patrick::kProtocol, request);
+    if (done || !passing(done.error()) || loop_.now() >= give_up) {
+      if (!done) log_.warning("report job " + taken.job.id.str() + ": " + done.error().to_string());
+      co_return;
+    }
+    if (!co_await runtime::sleep_for(kRetryTime)) co_return;
+  }
+}
+
+}  // namespace tau::monkey
