@@ -49,8 +49,8 @@ log: {level: debug}
 }
 
 TEST(Config, AnUnknownKeyIsRefusedAtItsPlaceWithWhatWasMeant) {
-  EXPECT_EQ(refusal("http:\n  prot: 80\n"),
-            "node.yaml:2:3: unknown key \"prot\" in http; did you mean \"port\"?");
+  EXPECT_EQ(refusal("http:\n  prt: 80\n"),
+            "node.yaml:2:3: unknown key \"prt\" in http; did you mean \"port\"?");
   EXPECT_THAT(refusal("servces: []\n"), HasSubstr("node.yaml:1:1: unknown key \"servces\"; did "
                                                   "you mean \"services\"?"));
   EXPECT_THAT(refusal("zzzzzzzz: 1\n"), HasSubstr("known here: network, identity, services"));

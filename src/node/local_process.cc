@@ -1,5 +1,9 @@
 #include "node/local_process.h"
 
+#include <algorithm>
+#include <thread>
+
+#include "guest/host_functions.h"
 #include "vm/wasmtime/engine.h"
 
 namespace tau::node {
@@ -10,6 +14,18 @@ namespace {
 constexpr std::size_t kBlockingThreads = 8;
 
 }  // namespace
+
+// A loop that serves requests, with its thread and its sockets.
+struct LocalProcess::PlaneThread {
+  PlaneThread() : sockets(loop), thread([this] { loop.run(); }) {}
+  ~PlaneThread() {
+    loop.post([this] { loop.stop(); });  // behind whatever else was posted
+    thread.join();
+  }
+  runtime::RealLoop loop;
+  net::Sockets sockets;
+  std::thread thread;
+};
 
 LocalProcess::LocalProcess(runtime::RealLoop& loop, Logger log)
     : loop_(loop),
@@ -23,9 +39,19 @@ LocalProcess::~LocalProcess() = default;
 
 Result<vm::Engine*> LocalProcess::engine() {
   if (!engine_) {
-    TRY(engine_, vm::make_wasmtime_engine({}));
+    TRY(engine_, vm::make_wasmtime_engine(guest::host_functions()));
   }
   return engine_.get();
+}
+
+std::vector<substrate::Plane> LocalProcess::planes(std::size_t at_most, const std::string&) {
+  // Every substrate of the process gets the same ones: more threads than cores serve nobody.
+  const std::size_t cores = std::max(1u, std::thread::hardware_concurrency());
+  const std::size_t count = std::clamp<std::size_t>(at_most, 1, cores);
+  while (planes_.size() < count) planes_.push_back(std::make_unique<PlaneThread>());
+  std::vector<substrate::Plane> out;
+  for (std::size_t i = 0; i < count; ++i) out.push_back({planes_[i]->loop, planes_[i]->sockets});
+  return out;
 }
 
 net::Network& LocalProcess::network(const std::string&) { return sockets_; }

@@ -24,6 +24,7 @@ class LocalProcess final : public Process {
   runtime::ThreadPool& pool() override { return pool_; }
   process::Runner& runner() override { return runner_; }
   Result<vm::Engine*> engine() override;
+  std::vector<substrate::Plane> planes(std::size_t at_most, const std::string& address) override;
   net::Network& network(const std::string& address) override;
   std::unique_ptr<p2p::Host> make_host(const p2p::NodeIdentity& identity,
                                        const p2p::Admission& admission, HostSettings settings,
@@ -31,6 +32,8 @@ class LocalProcess final : public Process {
   Task<Result<std::unique_ptr<store::Kv>>> open_store(std::filesystem::path folder) override;
 
  private:
+  struct PlaneThread;
+
   runtime::RealLoop& loop_;
   Logger log_;
   SystemRandom random_;
@@ -40,6 +43,7 @@ class LocalProcess final : public Process {
   store::RocksEnvironment rocks_;
   p2p::libp2p::Runtime libp2p_;
   std::unique_ptr<vm::Engine> engine_;
+  std::vector<std::unique_ptr<PlaneThread>> planes_;
 };
 
 }  // namespace tau::node

@@ -6,11 +6,15 @@
 #include "http/json.h"
 #include "http/router.h"
 #include "node/announcer.h"
+#include "node/hoarders.h"
 #include "node/mesh.h"
 #include "services/auth/service.h"
+#include "services/hoarder/service.h"
+#include "services/monkey/service.h"
 #include "services/patrick/routes.h"
 #include "services/patrick/service.h"
 #include "services/seer/service.h"
+#include "services/substrate/service.h"
 #include "services/tns/client.h"
 #include "services/tns/service.h"
 #include "store/block_store.h"
@@ -48,13 +52,17 @@ struct Node::Parts {
   std::optional<content::Exchange> exchange;
   std::optional<Mesh> mesh;
 
-  std::unique_ptr<store::Kv> tns_kv, auth_kv, patrick_kv;
+  std::unique_ptr<store::Kv> tns_kv, auth_kv, hoarder_kv, patrick_kv, monkey_kv;
   std::optional<tns::Client> names;
   std::optional<tns::Service> tns;
   std::optional<auth::Service> auth;
   std::optional<seer::Service> seer;
   std::optional<patrick::LocalProvider> repositories;
   std::optional<patrick::Service> patrick;
+  std::optional<hoarder::Service> hoarder;
+  std::optional<Hoarders> hoarders;
+  std::optional<monkey::Service> monkey;
+  std::optional<substrate::Service> substrate;
 
   http::Router api_routes;
   std::optional<http::Server> api;
@@ -126,6 +134,34 @@ Task<Status> Node::build() {
                       identity_, log_.named(name_ + "/patrick"));
     patrick::mount_git(p.api_routes, "/git", *p.repositories, process_.pool());
   }
+  if (runs(hoarder::kRole)) {
+    p.hoarder_kv = store::with_prefix(*p.kv, "hoarder/");
+    p.hoarder.emplace(loop, *p.router, *p.exchange, *p.hoarder_kv, log_.named(name_ + "/hoarder"));
+  }
+  if (runs(monkey::kRole)) {
+    p.monkey_kv = store::with_prefix(*p.kv, "monkey/");
+    p.hoarders.emplace(loop, *p.caller, process_.random(), id());
+    monkey::Options options;
+    options.jobs_max = options_.monkey_concurrency;
+    options.builder.suffix = options_.network_suffix;
+    options.builder.builds_max = options_.monkey_concurrency;
+    options.builder.limits.memory_bytes_max = options_.monkey_memory.bytes;
+    p.monkey.emplace(loop, *p.host, *p.caller, *p.monkey_kv, *p.exchange, process_.runner(),
+                     process_.pool(), *p.hoarders, identity_, admission_,
+                     log_.named(name_ + "/monkey"), std::move(options));
+  }
+  if (runs(substrate::kRole)) {
+    CO_TRY_SYNC(vm::Engine * engine, process_.engine());
+    substrate::Options options;
+    const auto port = static_cast<std::uint16_t>(options_.http_port);
+    options.listen = {{options_.http_address, port}};
+    if (options_.http_entry) options.listen.push_back({"127.0.0.1", port});
+    options.plane.suffix = options_.network_suffix;
+    p.substrate.emplace(loop, *p.router, *p.names, *p.exchange, *engine, process_.pool(),
+                        process_.random(),
+                        process_.planes(options_.http_threads, options_.http_address),
+                        std::move(options), log_.named(name_ + "/substrate"));
+  }
   if (options_.api_listen)
     p.api.emplace(loop, http::fenced({}, p.api_routes.as_handler()), http::Server::Options{},
                   log_.named(name_ + "/api"));
@@ -162,6 +198,18 @@ Task<Status> Node::start_parts() {
   if (p.patrick) {
     CO_TRY_STATUS(p.patrick->start());
     started("patrick", [&p] { return p.patrick->stop(); });
+  }
+  if (p.hoarder) {
+    CO_TRY_STATUS(p.hoarder->start());
+    started("hoarder", [&p] { return p.hoarder->stop(); });
+  }
+  if (p.monkey) {
+    CO_TRY_STATUS(p.monkey->start());
+    started("monkey", [&p] { return p.monkey->stop(); });
+  }
+  if (p.substrate) {
+    CO_TRY_STATUS(p.substrate->start());
+    started("substrate", [&p] { return p.substrate->stop(); });
   }
   if (p.api) {
     CO_TRY_SYNC(auto listener,
@@ -245,7 +293,10 @@ std::vector<std::string> Node::addresses() const {
   return parts_ && parts_->host ? parts_->host->addresses() : std::vector<std::string>{};
 }
 
-std::optional<net::Endpoint> Node::http() const { return std::nullopt; }
+std::optional<net::Endpoint> Node::http() const {
+  if (!parts_ || !parts_->substrate || parts_->substrate->endpoints().empty()) return std::nullopt;
+  return parts_->substrate->endpoints().front();
+}
 
 std::optional<net::Endpoint> Node::dns() const {
   if (state_ != State::running || !parts_->seer) return std::nullopt;

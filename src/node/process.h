@@ -13,6 +13,7 @@
 #include "p2p/node_signed.h"
 #include "process/runner.h"
 #include "runtime/thread_pool.h"
+#include "services/substrate/service.h"
 #include "store/kv.h"
 #include "vm/engine.h"
 
@@ -34,6 +35,9 @@ class Process {
   virtual process::Runner& runner() = 0;    // builds and git
   // Made when it is first asked for: only a substrate needs it. Errors: those of making it.
   virtual Result<vm::Engine*> engine() = 0;
+  // Loops that serve HTTP for a substrate at this address, at most `at_most`. They run until the
+  // process ends.
+  virtual std::vector<substrate::Plane> planes(std::size_t at_most, const std::string& address) = 0;
   // The network as it is reached from the machine with this address.
   virtual net::Network& network(const std::string& address) = 0;
 
