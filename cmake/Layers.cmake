@@ -7,7 +7,7 @@ set(TAU_LAYERS
   command 3  content 3  consensus 3
   guest 4
   services 5
-  node 6  node_config 6  node_local 6
+  node 6  node_config 6  node_user_api 6  node_local 6
   testnet 7
   bin 8)
 

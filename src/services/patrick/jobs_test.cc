@@ -1,0 +1,236 @@
+#include "services/patrick/jobs.h"
+
+#include <gtest/gtest.h>
+
+namespace tau::patrick {
+namespace {
+
+using namespace std::chrono_literals;
+
+const ProjectId kProject("p");
+const PeerId kAnn("monkey-ann"), kBob("monkey-bob");
+
+std::string commit(int n) { return std::string(39, '0') + static_cast<char>('a' + n); }
+Source source(int n) {
+  return {commit(n), codec::Cid::of(codec::ContentType::raw, as_bytes(commit(n)))};
+}
+TimePoint at(Duration d) { return TimePoint{d}; }
+
+// Jobs with a registration of two repositories, every change applied at once.
+struct World {
+  World() {
+    registration.repositories = {{"config", auth::RepositoryKind::config, "local"},
+                                 {"code", auth::RepositoryKind::code, "local"}};
+  }
+  Result<Accepted> push(const std::string& repository, const std::string& branch, int n) {
+    auto pushed =
+        jobs.push({kProject, repository, branch, commit(n)}, source(n), registration, {}, 1);
+    if (!pushed) return fail(pushed.error());
+    jobs.apply(pushed->change, now);
+    return pushed->accepted;
+  }
+  Accepted remove(const std::string& repository, const std::string& branch) {
+    auto pushed = jobs.push({kProject, repository, branch, ""}, std::nullopt, registration, {}, 1);
+    jobs.apply(pushed->change, now);
+    return pushed->accepted;
+  }
+  const JobRecord* take(const PeerId& monkey) {
+    const Change change = jobs.take(monkey, 2);
+    jobs.apply(change, now);
+    return change.empty() ? nullptr : jobs.find(change.jobs.front().job.id);
+  }
+  Status finish(const JobId& job, const PeerId& monkey, std::uint64_t fence, bool good) {
+    FinishJob::Request end{job, fence, std::nullopt, good ? "" : "no"};
+    if (good) end.deployment = source(0).archive;
+    auto change = jobs.finish(end, monkey, 3);
+    if (!change) return fail(change.error());
+    jobs.apply(*change, now);
+    return {};
+  }
+  void pass(Duration d) {
+    now = now + d;
+    jobs.apply(jobs.expire(now, 4), now);
+  }
+  JobState state(const JobId& job) const { return jobs.find(job)->state; }
+
+  Jobs jobs;
+  auth::Registration registration;
+  TimePoint now = at(1s);
+};
+
+TEST(Jobs, WaitForTheFirstPushOfEveryRepositoryAndSayForWhich) {
+  World w;
+  const auto first = w.push("config", "main", 1);
+  ASSERT_TRUE(first);
+  EXPECT_EQ(first->seq, 1u);
+  EXPECT_NE(first->note.find("waiting for the first push of repository \"code\""),
+            std::string::npos);
+  EXPECT_EQ(w.take(kAnn), nullptr);
+  EXPECT_EQ(w.jobs.find(first->job)->status().error,
+            "waiting for the first push of repository \"code\"");
+  const auto second = w.push("code", "main", 2);
+  EXPECT_EQ(second->seq, 2u);
+  EXPECT_EQ(w.state(first->job), JobState::superseded);
+  const JobRecord* taken = w.take(kAnn);
+  ASSERT_TRUE(taken);
+  EXPECT_EQ(taken->job.id, second->job);
+  EXPECT_EQ(taken->job.sources.at("config").commit, commit(1));
+  EXPECT_EQ(taken->job.sources.at("code").commit, commit(2));
+}
+
+TEST(Jobs, TwoRepositoriesPushedAtOnceLoseNothing) {
+  World w;
+  (void)w.push("config", "main", 1);
+  (void)w.push("code", "main", 1);
+  const JobRecord* building = w.take(kAnn);
+  const JobId first = building->job.id;
+  const auto config = w.push("config", "main", 2), code = w.push("code", "main", 3);
+  EXPECT_EQ(w.state(first), JobState::building) << "what is being built goes on";
+  EXPECT_EQ(w.state(config->job), JobState::superseded) << "one waiting job for a branch";
+  const JobRecord* next = w.take(kBob);
+  EXPECT_EQ(next->job.id, code->job);
+  EXPECT_EQ(next->job.sources.at("config").commit, commit(2));
+  EXPECT_EQ(next->job.sources.at("code").commit, commit(3));
+  EXPECT_GT(next->job.seq, w.jobs.find(first)->job.seq);
+}
+
+TEST(Jobs, APushToldAgainChangesNothing) {
+  World w;
+  (void)w.push("config", "main", 1);
+  const auto once = w.push("code", "main", 1);
+  const auto again = w.push("code", "main", 1);
+  EXPECT_EQ(again->job, once->job);
+  EXPECT_EQ(again->seq, once->seq);
+  EXPECT_EQ(w.jobs.list(kProject, 10).size(), 2u);
+}
+
+TEST(Jobs, ABranchOfOneRepositoryBorrowsMainOfTheOther) {
+  World w;
+  const auto idea = w.push("code", "idea", 5);
+  EXPECT_EQ(w.take(kAnn), nullptr) << "no config anywhere";
+  (void)w.push("config", "main", 1);
+  const JobRecord* taken = w.take(kAnn);
+  ASSERT_TRUE(taken) << "main of config arrived";
+  EXPECT_EQ(taken->job.id, idea->job);
+  EXPECT_EQ(taken->job.branch, "idea");
+  EXPECT_EQ(taken->job.sources.at("config").commit, commit(1));
+  EXPECT_EQ(taken->job.sources.at("code").commit, commit(5));
+}
+
+TEST(Jobs, ASeqNeverComesTwiceEvenWhenTheBranchWasDeleted) {
+  World w;
+  (void)w.push("config", "main", 1);
+  (void)w.push("code", "main", 1);
+  EXPECT_TRUE(w.remove("code", "main").job.empty());
+  EXPECT_TRUE(w.jobs.branches_with(kProject, "code").empty());
+  EXPECT_EQ(w.push("code", "main", 1)->seq, 3u);
+}
+
+TEST(Jobs, ALeaseThatIsNotRenewedGivesTheJobToAnotherWithAHigherFence) {
+  World w;
+  (void)w.push("config", "main", 1);
+  const JobId job = w.push("code", "main", 1)->job;
+  const std::uint64_t first = w.take(kAnn)->fence;
+  w.pass(9s);
+  EXPECT_TRUE(w.jobs.renew(job, kAnn, first, w.now));
+  w.pass(9s);
+  EXPECT_EQ(w.state(job), JobState::building);
+  w.pass(2s);
+  EXPECT_EQ(w.state(job), JobState::waiting);
+  EXPECT_EQ(w.jobs.renew(job, kAnn, first, w.now).error().code(), ErrorCode::aborted);
+  const std::uint64_t second = w.take(kBob)->fence;
+  EXPECT_GT(second, first);
+  EXPECT_EQ(w.finish(job, kAnn, first, true).error().code(), ErrorCode::aborted);
+  EXPECT_EQ(w.finish(job, kAnn, second, true).error().code(), ErrorCode::aborted) << "not hers";
+  EXPECT_TRUE(w.finish(job, kBob, second, true));
+  EXPECT_TRUE(w.finish(job, kBob, second, true)) << "told again";
+  EXPECT_EQ(w.finish(job, kBob, second, false).error().code(), ErrorCode::aborted);
+  EXPECT_EQ(w.state(job), JobState::succeeded);
+}
+
+TEST(Jobs, AJobThatOutlivesFiveMonkeysIsGivenUp) {
+  World w;
+  (void)w.push("config", "main", 1);
+  const JobId job = w.push("code", "main", 1)->job;
+  for (std::uint64_t i = 0; i < kTakesMax; ++i) {
+    ASSERT_TRUE(w.take(kAnn));
+    w.pass(kLease);
+  }
+  EXPECT_EQ(w.state(job), JobState::failed);
+  EXPECT_EQ(w.take(kAnn), nullptr);
+}
+
+TEST(Jobs, ALostJobIsNotBuiltAgainWhenANewerOneIsThere) {
+  World w;
+  (void)w.push("config", "main", 1);
+  const JobId old = w.push("code", "main", 1)->job;
+  (void)w.take(kAnn);
+  (void)w.push("code", "main", 2);
+  w.pass(kLease);
+  EXPECT_EQ(w.state(old), JobState::superseded);
+}
+
+TEST(Jobs, OldOnesAreForgottenButNeverOneThatGoesOn) {
+  World w;
+  (void)w.push("config", "main", 0);
+  const JobId kept = w.push("code", "idea", 0)->job;
+  (void)w.take(kAnn);
+  for (int i = 0; i < 150; ++i) (void)w.push("code", "main", i % 25 + 1);
+  EXPECT_LE(w.jobs.list(kProject, 1000).size(), kJobsKept);
+  EXPECT_EQ(w.state(kept), JobState::building);
+  EXPECT_EQ(w.jobs.list(kProject, 1).front().seq, 151u) << "newest first";
+}
+
+TEST(Jobs, ARestartRestoresEverything) {
+  World w;
+  (void)w.push("config", "main", 1);
+  const JobId job = w.push("code", "main", 1)->job;
+  const std::uint64_t fence = w.take(kAnn)->fence;
+  Jobs again;
+  again.restore(*w.jobs.branch(kProject, "main"));
+  for (const auto& status : w.jobs.list(kProject, 100))
+    again.restore(*w.jobs.find(status.id), at(100s));
+  EXPECT_TRUE(again.check_lease(job, kAnn, fence));
+  EXPECT_EQ(again.next_expiry(), at(100s) + kLease) << "a whole lease to come back in";
+  const auto next =
+      again.push({kProject, "code", "main", commit(9)}, source(9), w.registration, {}, 1);
+  EXPECT_EQ(next->accepted.seq, 3u);
+  EXPECT_GT(next->change.jobs.back().order, again.find(job)->order);
+}
+
+TEST(Jobs, RecordsSurviveTheirEncoding) {
+  World w;
+  const JobId job = w.push("code", "main", 1)->job;
+  const auto bytes = codec::to_cbor(*w.jobs.find(job));
+  const auto read = codec::from_cbor<JobRecord>(bytes);
+  ASSERT_TRUE(read) << read.error().to_string();
+  EXPECT_EQ(codec::to_cbor(*read), bytes);
+}
+
+TEST(Branch, NamesArePlain) {
+  const struct {
+    std::string_view name;
+    bool good;
+  } cases[] = {{"main", true},  {"feature/x-1.2_3", true},
+               {"", false},     {"-x", false},
+               {"a..b", false}, {"a b", false},
+               {"/a", false},   {"a/", false},
+               {"a//b", false}, {"a.lock", false},
+               {"a/.b", false}, {"ü", false},
+               {"a\nb", false}, {".hidden", false},
+               {"a@{b", false}, {"HEAD~1", false}};
+  for (const auto& c : cases) EXPECT_EQ(check_branch(c.name).has_value(), c.good) << c.name;
+  EXPECT_FALSE(check_branch(std::string(129, 'a')));
+}
+
+TEST(Jobs, BranchesAreBounded) {
+  World w;
+  for (std::size_t i = 0; i < kBranchesMax; ++i)
+    ASSERT_TRUE(w.push("code", "b" + std::to_string(i), 1));
+  EXPECT_EQ(w.push("code", "one-more", 1).error().code(), ErrorCode::resource_exhausted);
+  EXPECT_TRUE(w.push("code", "b7", 2));
+  EXPECT_EQ(w.push("website", "main", 1).error().code(), ErrorCode::not_found);
+}
+
+}  // namespace
+}  // namespace tau::patrick
