@@ -50,7 +50,8 @@ struct ReadLogs {
   };
 };
 
-// One step of a request's path: "tns", "fetch", "compile", "instantiate", "run".
+// One step of a request's path: "tns", "deployment", "fetch", "compile", "body", "instantiate",
+// "run".
 struct Step {
   std::string name;
   std::uint64_t microseconds = 0;
@@ -60,6 +61,45 @@ struct Step {
                       codec::field("microseconds", &Step::microseconds),
                       codec::field("note", &Step::note)};
   }
+};
+
+// The path of one request through this node.
+struct Trace {
+  std::int64_t at_unix_ms = 0;
+  std::uint32_t status = 0;
+  std::uint64_t microseconds = 0;  // in all, from the head's last byte to the answer
+  std::vector<Step> steps;
+  static constexpr auto fields() {
+    return std::tuple{
+        codec::field("at", &Trace::at_unix_ms), codec::field("status", &Trace::status),
+        codec::field("microseconds", &Trace::microseconds), codec::field("steps", &Trace::steps)};
+  }
+};
+
+// The first and the last request of a route on this node, since it was deployed here. Errors:
+// not_found (no request yet).
+struct ReadTrace {
+  static constexpr std::string_view kName = "read_trace";
+  static constexpr command::Callers kCallers = command::kEveryMember;
+  static constexpr Duration kDeadline = std::chrono::seconds(2);
+  struct Request {
+    std::string host;    // lower case, without port
+    std::string path;    // "/ping"
+    std::string method;  // empty: GET
+    static constexpr auto fields() {
+      return std::tuple{codec::field("host", &Request::host), codec::field("path", &Request::path),
+                        codec::field("method", &Request::method)};
+    }
+  };
+  struct Response {
+    std::uint64_t requests = 0;
+    Trace first, last;
+    static constexpr auto fields() {
+      return std::tuple{codec::field("requests", &Response::requests),
+                        codec::field("first", &Response::first),
+                        codec::field("last", &Response::last)};
+    }
+  };
 };
 
 // Counters since start.
@@ -81,6 +121,6 @@ struct Statistics {
   };
 };
 
-using Commands = command::List<ReadLogs, Statistics>;
+using Commands = command::List<ReadLogs, ReadTrace, Statistics>;
 
 }  // namespace tau::substrate
