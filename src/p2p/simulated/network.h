@@ -1,77 +1,119 @@
-// A network of hosts in memory, for tests and the simulator: the same interface as libp2p's, on any
-// loop, so that virtual time and a seed decide everything that happens.
+// A libp2p network in memory, for virtual time: hosts, connections with latency, streams with
+// bounded windows, gossip, provider records; partitions and sudden deaths on request. One seed, one
+// run.
 //
-// What it promises is what libp2p promises: ordered, reliable streams with a bounded window while a
-// connection lasts, admission on every connection, gossip to subscribers, provider records. What it
-// can do to its hosts: delay, cut, heal, kill. Loop thread only. The network outlives its hosts.
+// What it keeps of the real thing: admission by the same certificates; a dial takes a round trip
+// and a half, opening a stream one; data arrives in order, a latency later, and at most a window of
+// it is unread; a cut link is silent until both ends give it up. What it leaves out: bandwidth,
+// loss (TCP and QUIC hide it), NAT. Gossip floods: every subscriber passes a message on once to its
+// subscribed peers, as gossipsub does within its mesh; provider records are one table for all, read
+// after the time that a query takes.
 #pragma once
 
 #include <cstdint>
+#include <deque>
+#include <functional>
 #include <map>
 #include <memory>
 #include <set>
-#include <string>
+#include <utility>
 #include <vector>
 
 #include "base/log.h"
 #include "base/random.h"
-#include "crypto/ed25519.h"
 #include "p2p/host.h"
-#include "runtime/channel.h"
+#include "runtime/loop.h"
 #include "runtime/task_group.h"
 
-namespace tau::p2p {
+namespace tau::p2p::simulated {
 
 class SimulatedHost;
+struct Connection;
 
+// Outlives its hosts. Loop thread only.
 class SimulatedNetwork {
  public:
-  explicit SimulatedNetwork(runtime::Loop& loop, Duration latency = std::chrono::milliseconds(1))
-      : loop_(loop), latency_(latency) {}
+  SimulatedNetwork(runtime::Loop& loop, Random& random);
+  ~SimulatedNetwork();
+  SimulatedNetwork(const SimulatedNetwork&) = delete;
+  SimulatedNetwork& operator=(const SimulatedNetwork&) = delete;
 
-  // One way, between any two hosts.
-  void set_latency(Duration latency) { latency_ = latency; }
-  // No connection between the two until heal(): the one they have breaks.
-  void cut(const PeerId& a, const PeerId& b);
-  void heal(const PeerId& a, const PeerId& b) { cuts_.erase(std::minmax(a, b)); }
+  // One way, of every link without its own; each message takes up to `jitter` more. At first 500 us
+  // and 100 us.
+  void set_latency(Duration latency, Duration jitter);
+  void set_latency(const PeerId& a, const PeerId& b, Duration latency);
 
-  runtime::Loop& loop() const { return loop_; }
+  // Hosts of different groups cannot hear each other; hosts that are not named form one more group.
+  // What was under way waits, and arrives after heal() if the connection still stands then; after
+  // kSilenceLimit it does not.
+  void partition(std::vector<std::vector<PeerId>> groups);
+  void heal();
+
+  // The process dies: its peers notice a latency later, its own streams fail, nothing of it runs
+  // any more.
+  void kill(const PeerId& peer);
+
+  std::uint64_t messages() const { return messages_; }  // carried so far, of any kind
+
+  static constexpr Duration kSilenceLimit =
+      std::chrono::seconds(25);  // ping of native/swarm: 15 s + 10 s
+  static constexpr Duration kDialLimit = std::chrono::seconds(10);
 
  private:
   friend class SimulatedHost;
-  bool reachable(const PeerId& a, const PeerId& b) const {
-    return !cuts_.contains(std::minmax(a, b));
-  }
-  SimulatedHost* find(const PeerId& id) const;
+  friend struct Connection;
+  using Pair = std::pair<PeerId, PeerId>;
+  struct Route {
+    TimePoint last;                      // when what was sent last arrives
+    std::deque<runtime::Callback> held;  // behind a partition
+  };
+
+  void add(SimulatedHost& host);
+  void remove(SimulatedHost& host);
+  SimulatedHost* find(const PeerId& peer);
+  bool separated(const PeerId& a, const PeerId& b) const;
+  Duration latency(const PeerId& from, const PeerId& to);
+  // Runs `arrival` at `to`, in order with all else from `from`.
+  void deliver(const PeerId& from, const PeerId& to, runtime::Callback arrival);
+  void schedule(Route& route, Duration after, runtime::Callback arrival);
+  std::shared_ptr<Connection> connection(const PeerId& a, const PeerId& b) const;
+  void close(const std::shared_ptr<Connection>& connection, const PeerId& by);
+  void give_up(const std::shared_ptr<Connection>& connection);
 
   runtime::Loop& loop_;
-  Duration latency_;
-  std::map<PeerId, SimulatedHost*> started_;
-  std::set<std::pair<PeerId, PeerId>> cuts_;
+  Random& random_;
+  std::shared_ptr<bool> alive_ = std::make_shared<bool>(true);  // timers outlive the network
+  Duration latency_ = std::chrono::microseconds(500), jitter_ = std::chrono::microseconds(100);
+  std::map<Pair, Duration> latencies_;
+  std::map<PeerId, int> groups_;
+  std::map<PeerId, SimulatedHost*> hosts_;
+  std::map<Pair, Route> routes_;
+  std::map<Pair, std::shared_ptr<Connection>> connections_;
   std::map<Bytes, std::set<PeerId>> providers_;
-  std::uint64_t streams_opened_ = 0;
+  std::map<PeerId, std::uint64_t> addresses_;
+  std::uint64_t next_message_ = 1, messages_ = 0;
 };
 
+// Owned by a node. stop() before destruction, unless it was killed.
 class SimulatedHost final : public Host {
  public:
-  SimulatedHost(SimulatedNetwork& network, const crypto::PublicKey& key, Admission admission);
+  SimulatedHost(SimulatedNetwork& network, PeerId id, Admission admission, Logger log);
   ~SimulatedHost() override;
 
   const PeerId& id() const override { return id_; }
-  std::vector<std::string> addresses() const override { return {"/memory/1/p2p/" + id_.str()}; }
+  std::vector<std::string> addresses() const override;
   Task<Status> start() override;
   Task<void> stop() override;
-  // The machine dies: streams break, nothing is said; peers see it after the latency. stop()
-  // afterwards frees what is left.
-  void kill();
 
   Task<Result<PeerId>> connect(std::string multiaddr) override;
   void disconnect(const PeerId& peer) override;
   Task<Result<std::unique_ptr<Stream>>> open(PeerId peer, std::string protocol) override;
   void handle(std::string protocol, StreamHandler handler) override;
+
   std::vector<PeerId> peers() const override;
   std::optional<Certificate> certificate_of(const PeerId& peer) const override;
-  void on_peer(PeerHandler handler) override { peer_handlers_.push_back(std::move(handler)); }
+  void on_peer(PeerHandler handler) override;
+
   void subscribe(std::string topic, MessageHandler handler) override;
   Status publish(const std::string& topic, Bytes data) override;
   Task<Status> provide(Bytes key) override;
@@ -79,33 +121,43 @@ class SimulatedHost final : public Host {
 
  private:
   friend class SimulatedNetwork;
-  friend class SimulatedStream;
-  // What the two ends of a connection share.
-  struct Connection {
-    struct Open {
-      std::weak_ptr<void> alive;  // gone with the stream
-      std::function<void()> break_off;
-    };
-    bool broken = false;
-    std::vector<Open> streams;
-  };
+  friend struct Connection;
+  enum class State { fresh, running, stopped };
+  struct Dial;
   struct Peer {
     Certificate certificate;
-    std::shared_ptr<Connection> connection;
+    runtime::TimerId expiry;
   };
-  void drop(const PeerId& peer);
-  void peer_changed(const PeerId& peer, bool connected);
-  static void break_connection(Connection& connection);
+
+  Status running() const;
+  static void dial_arrives(SimulatedNetwork& network, std::shared_ptr<Dial> dial);
+  static void answer_arrives(SimulatedNetwork& network, std::shared_ptr<Dial> dial,
+                             Bytes certificate);
+  static Task<Result<PeerId>> outcome(std::shared_ptr<Dial> dial);
+  void forget(const PeerId& peer);
+  void tell_peer(const PeerId& peer, bool connected);
+  void peer_up(const PeerId& peer, Certificate certificate);
+  void peer_down(const PeerId& peer);
+  void accept(const PeerId& from, std::shared_ptr<Connection> connection, std::uint64_t opening,
+              std::string protocol);
+  void gossip(const PeerId& author, const PeerId& via, std::uint64_t message,
+              const std::string& topic, std::shared_ptr<const Bytes> data);
+  void spread(const PeerId& author, const PeerId& via, std::uint64_t message,
+              const std::string& topic, const std::shared_ptr<const Bytes>& data);
 
   SimulatedNetwork& network_;
-  PeerId id_;
-  Admission admission_;
-  bool running_ = false;
-  std::map<PeerId, Peer> connected_;
+  runtime::Loop& loop_;
+  const PeerId id_;
+  const Admission admission_;
+  Logger log_;
+  State state_ = State::fresh;
+  std::uint64_t address_ = 0;
+  std::map<PeerId, Peer> peers_;
   std::map<std::string, StreamHandler> handlers_;
-  std::map<std::string, std::vector<MessageHandler>> subscriptions_;
+  std::map<std::string, std::vector<MessageHandler>> topics_;
   std::vector<PeerHandler> peer_handlers_;
+  std::set<std::uint64_t> heard_;  // messages already passed on; the oldest go first
   runtime::TaskGroup tasks_;
 };
 
-}  // namespace tau::p2p
+}  // namespace tau::p2p::simulated

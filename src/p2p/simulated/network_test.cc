@@ -1,0 +1,142 @@
+#include "p2p/simulated/network.h"
+
+#include "p2p/host_conformance.h"
+#include "p2p/test_network.h"
+
+namespace tau::p2p::simulated {
+namespace {
+
+class World {
+ public:
+  ~World() {
+    for (auto& host : hosts_) runtime::block_on(loop_, host->stop());
+  }
+  runtime::Loop& loop() { return loop_; }
+  SimulatedHost& add_host(std::string_view name = "") {
+    const PeerId id = codec::peer_id_of(keys_.make_key().public_key());
+    return add(id, keys_.admission(id, loop_.wall_unix_ms(), name));
+  }
+  SimulatedHost& add(const PeerId& id, Admission admission) {
+    hosts_.push_back(std::make_unique<SimulatedHost>(network_, id, std::move(admission), Logger()));
+    EXPECT_TRUE(runtime::block_on(loop_, hosts_.back()->start()));
+    return *hosts_.back();
+  }
+  SimulatedNetwork& network() { return network_; }
+  TestNetwork& keys() { return keys_; }
+
+ private:
+  runtime::VirtualLoop loop_;
+  SeededRandom random_{7};
+  TestNetwork keys_;
+  SimulatedNetwork network_{loop_, random_};
+  std::vector<std::unique_ptr<SimulatedHost>> hosts_;
+};
+
+class SimulatedNetworkTest : public ::testing::Test {
+ protected:
+  World world_;
+  template <class T>
+  T run(Task<T> task) {
+    return runtime::block_on(world_.loop(), std::move(task));
+  }
+  void wait(Duration d) { ASSERT_TRUE(run(runtime::sleep_for(d))); }
+  PeerId connect(Host& a, Host& b) {
+    const auto r = run(a.connect(b.addresses().at(0)));
+    EXPECT_TRUE(r) << r.error().to_string();
+    wait(100ms);
+    return b.id();
+  }
+};
+
+TEST_F(SimulatedNetworkTest, AMessageTakesItsLatency) {
+  Host &a = world_.add_host(), &b = world_.add_host();
+  world_.network().set_latency(10ms, Duration{});
+  world_.network().set_latency(a.id(), b.id(), 50ms);
+  const auto start = world_.loop().now();
+  ASSERT_TRUE(run(a.connect(b.addresses().at(0))));
+  EXPECT_EQ(world_.loop().now() - start, 100ms);
+}
+
+TEST_F(SimulatedNetworkTest, BehindAPartitionThingsWaitAndArriveWhenItHeals) {
+  Host &a = world_.add_host(), &b = world_.add_host();
+  connect(a, b);
+  b.handle("/echo/1", conformance::echo);
+  auto stream = run(a.open(b.id(), "/echo/1"));
+  ASSERT_TRUE(stream);
+  world_.network().partition({{a.id()}, {b.id()}});
+  const Bytes hello = to_bytes("hello");
+  ASSERT_TRUE(run((*stream)->write(hello)));
+  wait(10s);
+  EXPECT_EQ(a.peers().size(), 1u);
+  world_.network().heal();
+  Bytes back(5);
+  EXPECT_TRUE(run(read_exactly(**stream, back)));
+  EXPECT_EQ(back, hello);
+}
+
+TEST_F(SimulatedNetworkTest, ALongPartitionEndsConnectionsAndDialsFailUntilItHeals) {
+  Host &a = world_.add_host(), &b = world_.add_host(), &c = world_.add_host();
+  const std::string address = b.addresses().at(0);
+  connect(a, b);
+  connect(a, c);
+  world_.network().partition({{b.id()}});
+  wait(30s);
+  EXPECT_EQ(a.peers(), std::vector{c.id()});
+  EXPECT_TRUE(b.peers().empty());
+  EXPECT_EQ(run(a.connect(address)).error().code(), ErrorCode::unavailable);
+  world_.network().heal();
+  EXPECT_TRUE(run(a.connect(address)));
+}
+
+TEST_F(SimulatedNetworkTest, AKilledHostIsGoneForItsPeersAndMayComeBackAtItsAddress) {
+  Host& a = world_.add_host();
+  const PeerId id = codec::peer_id_of(world_.keys().make_key().public_key());
+  const Admission admission = world_.keys().admission(id, world_.loop().wall_unix_ms());
+  Host& b = world_.add(id, admission);
+  const std::string address = b.addresses().at(0);
+  connect(a, b);
+  b.handle("/echo/1", conformance::echo);
+  auto stream = run(a.open(id, "/echo/1"));
+  ASSERT_TRUE(stream);
+  world_.network().kill(id);
+  Bytes chunk(1);
+  EXPECT_FALSE(run((*stream)->read(chunk)));
+  EXPECT_TRUE(a.peers().empty());
+  EXPECT_EQ(run(a.connect(address)).error().code(), ErrorCode::unavailable);
+  run(b.stop());
+  world_.add(id, admission);
+  EXPECT_EQ(run(a.connect(address)).value(), id);
+}
+
+TEST_F(SimulatedNetworkTest, GossipTravelsOverSubscribersThatAreNotConnected) {
+  Host &a = world_.add_host(), &b = world_.add_host(), &c = world_.add_host();
+  connect(a, b);
+  connect(b, c);
+  const auto heard = std::make_shared<int>(0);
+  for (Host* host : {&a, &b, &c})
+    host->subscribe("t", [heard](const PeerId&, BytesView) { ++*heard; });
+  ASSERT_TRUE(a.publish("t", to_bytes("x")));
+  wait(1s);
+  EXPECT_EQ(*heard, 2);
+}
+
+TEST_F(SimulatedNetworkTest, StrangersAreNotLetIn) {
+  Host& member = world_.add_host();
+  TestNetwork other;
+  const PeerId id = codec::peer_id_of(other.make_key().public_key());
+  const Bytes foreign =
+      sign_certificate(other.root, other.certificate(id, world_.loop().wall_unix_ms()));
+  Host& stranger = world_.add(id, Admission(world_.keys().root.public_key(), foreign));
+  for (auto [from, to] : {std::pair(&stranger, &member), std::pair(&member, &stranger)})
+    EXPECT_EQ(run(from->connect(to->addresses().at(0))).error().code(),
+              ErrorCode::permission_denied);
+  EXPECT_TRUE(member.peers().empty());
+}
+
+}  // namespace
+}  // namespace tau::p2p::simulated
+
+namespace tau::p2p {
+using SimulatedWorld = simulated::World;
+INSTANTIATE_TYPED_TEST_SUITE_P(Simulated, HostConformance, SimulatedWorld);
+}  // namespace tau::p2p

@@ -1,0 +1,126 @@
+#include "p2p/simulated/stream.h"
+
+#include <algorithm>
+
+namespace tau::p2p::simulated {
+
+std::shared_ptr<Pipe> Connection::make_pipe(const PeerId& writer) {
+  std::erase_if(pipes, [](const auto& pipe) { return pipe.expired(); });
+  auto pipe = std::make_shared<Pipe>(network.loop_, writer);
+  pipes.push_back(pipe);
+  return pipe;
+}
+
+void Connection::lose_end(const PeerId& end) {
+  for (const auto& weak : pipes) {
+    const auto pipe = weak.lock();
+    if (!pipe) continue;
+    if (pipe->writer == end) {
+      pipe->lose_writer();
+    } else {
+      pipe->lose_reader();
+    }
+  }
+  for (auto it = openings.begin(); it != openings.end();) {
+    if (it->second.by != end) {
+      ++it;
+      continue;
+    }
+    it->second.done.set(fail(ErrorCode::unavailable, "the connection was lost"));
+    it = openings.erase(it);
+  }
+}
+
+SimulatedStream::SimulatedStream(std::shared_ptr<Connection> connection, PeerId local,
+                                 std::shared_ptr<Pipe> in, std::shared_ptr<Pipe> out)
+    : connection_(std::move(connection)),
+      local_(std::move(local)),
+      remote_(connection_->other(local_)),
+      in_(std::move(in)),
+      out_(std::move(out)) {}
+
+SimulatedStream::~SimulatedStream() {
+  // What was written before close_write() still arrives; what the other side sends from now on has
+  // no reader.
+  drop_in();
+  if (!closed_) drop_out();
+}
+
+std::unexpected<Error> SimulatedStream::lost() const {
+  return fail(ErrorCode::unavailable, "stream with " + remote_.str() + " was reset");
+}
+
+void SimulatedStream::tell(runtime::Callback arrival) {
+  if (connection_->open) connection_->deliver(local_, remote_, std::move(arrival));
+}
+
+void SimulatedStream::drop_in() {
+  if (in_->ended && in_->consumed == in_->arrived.size()) return;
+  in_->lose_reader();
+  tell([in = in_] { in->lose_writer(); });
+}
+
+void SimulatedStream::drop_out() {
+  out_->lose_writer();
+  tell([out = out_] { out->lose_reader(); });
+}
+
+Task<Result<std::size_t>> SimulatedStream::read(std::span<std::uint8_t> out) {
+  const auto in = in_;
+  while (true) {
+    if (in->reader_lost) co_return lost();
+    if (in->consumed < in->arrived.size()) break;
+    if (in->ended) co_return 0;
+    CO_TRY_STATUS(in->readable.wait());
+  }
+  const std::size_t n = std::min(out.size(), in->arrived.size() - in->consumed);
+  std::copy_n(in->arrived.begin() + static_cast<std::ptrdiff_t>(in->consumed), n, out.begin());
+  in->consumed += n;
+  if (in->consumed == in->arrived.size()) {
+    in->arrived.clear();
+    in->consumed = 0;
+  }
+  tell([in, n] {
+    in->used -= n;
+    in->writable.notify_all();
+  });
+  co_return n;
+}
+
+Task<Status> SimulatedStream::write(BytesView data) {
+  const auto out = out_;
+  while (true) {
+    if (out->writer_lost || closed_) co_return lost();
+    if (data.empty()) co_return Status{};
+    const std::size_t n = std::min(data.size(), kWindowSize - out->used);
+    if (n == 0) {
+      CO_TRY_STATUS(out->writable.wait());
+      continue;
+    }
+    out->used += n;
+    tell([out, bytes = to_bytes(data.first(n))] {
+      if (out->reader_lost) return;
+      out->arrived.insert(out->arrived.end(), bytes.begin(), bytes.end());
+      out->readable.notify_all();
+    });
+    data = data.subspan(n);
+  }
+}
+
+Task<Status> SimulatedStream::close_write() {
+  if (out_->writer_lost) co_return lost();
+  if (std::exchange(closed_, true)) co_return Status{};
+  tell([out = out_] {
+    out->ended = true;
+    out->readable.notify_all();
+  });
+  co_return Status{};
+}
+
+void SimulatedStream::reset() {
+  in_->lose_reader();
+  tell([in = in_] { in->lose_writer(); });
+  drop_out();
+}
+
+}  // namespace tau::p2p::simulated
