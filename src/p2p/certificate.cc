@@ -26,8 +26,16 @@ Admission::Admission(crypto::PublicKey root, Bytes own_certificate)
 
 Result<Certificate> Admission::check(const PeerId& remote, BytesView certificate,
                                      std::int64_t now_unix_ms) const {
-  const auto refuse = [&](const std::string& why) {
-    return fail(ErrorCode::permission_denied, "certificate of " + remote.str() + ": " + why);
+  auto found = check_any(certificate, now_unix_ms);
+  if (found && found->peer == remote) return found;
+  const std::string why =
+      found ? "belongs to " + found->peer.str().substr(0, 64) : found.error().message();
+  return fail(ErrorCode::permission_denied, "certificate of " + remote.str() + ": " + why);
+}
+
+Result<Certificate> Admission::check_any(BytesView certificate, std::int64_t now_unix_ms) const {
+  const auto refuse = [](std::string why) {
+    return fail(ErrorCode::permission_denied, std::move(why));
   };
   if (certificate.size() > kCertificateSizeMax)
     return refuse("longer than " + std::to_string(kCertificateSizeMax) + " bytes");
@@ -38,7 +46,6 @@ Result<Certificate> Admission::check(const PeerId& remote, BytesView certificate
   auto body = codec::from_cbor<Certificate>(record->body);
   if (!body) return refuse(body.error().message());
   if (body->network != network_) return refuse("is for another network");
-  if (body->peer != remote) return refuse("belongs to " + body->peer.str().substr(0, 64));
   if (now_unix_ms < body->not_before_unix_ms) return refuse("is not valid yet: check the clocks");
   if (now_unix_ms >= body->not_after_unix_ms) return refuse("has expired");
   return std::move(*body);
