@@ -55,7 +55,9 @@ Task<Measured> measure(const vm::Module& module, std::string_view name, Clock& c
   co_return Measured{(cpu_us() - begun) / kRuns, instantiate / kRuns, run / kRuns};
 }
 
-void row(const char* what, const vm::Module& module, std::string_view name) {
+void row(std::string_view what, const vm::Module& module, std::string_view name,
+         std::string_view only) {
+  if (!what.contains(only)) return;
   runtime::RealLoop loop;
   const Measured m = runtime::block_on(loop, measure(module, name, loop));
   fmt::print("{:<44} {:6.2f} us CPU   (wall: instantiate and initialize {:.2f}, call {:.2f})\n",
@@ -64,7 +66,10 @@ void row(const char* what, const vm::Module& module, std::string_view name) {
 
 }  // namespace
 
-int main() {
+int main(int argc, char** argv) {
+  // vm_bench [rounds [part of a row's name]]
+  const int rounds = argc > 1 ? std::atoi(argv[1]) : 3;
+  const std::string_view only = argc > 2 ? argv[2] : "";
   cpu_set_t one;
   CPU_ZERO(&one);
   CPU_SET(0, &one);
@@ -83,10 +88,10 @@ int main() {
       engine->compile(guest::build_cpp_guest(TAU_CHECKOUT, "sdk/templates/cpp/ping")).value();
   const auto ping =
       engine->compile(guest::build_cpp_guest(TAU_CHECKOUT, "src/guest/test_guests/ping8")).value();
-  for (int round = 0; round < 3; ++round) {
-    row("empty module", *empty, "f");
-    row("memory, _initialize, one dirty page", *memory, "f");
-    row("C++ template (3 host calls)", *hello, "ping");
-    row("C++ ping (8 host calls)", *ping, "ping");
+  for (int round = 0; round < rounds; ++round) {
+    row("empty module", *empty, "f", only);
+    row("memory, _initialize, one dirty page", *memory, "f", only);
+    row("C++ template (3 host calls)", *hello, "ping", only);
+    row("C++ ping (8 host calls)", *ping, "ping", only);
   }
 }

@@ -1,5 +1,6 @@
 #include "guest/http_event/url_text.h"
 
+#include <algorithm>
 #include <cstddef>
 
 namespace tau::guest {
@@ -96,7 +97,8 @@ std::vector<std::pair<std::string, std::string>> parse_query(std::string_view qu
 }
 
 std::string redirect_location(std::string_view url, std::string_view request_path) {
-  if (has_scheme(url) || url.starts_with("//")) return escape_non_ascii(url);
+  const bool has_host = url.size() > 2 && url.starts_with("//") && url[2] != '/';
+  if (has_scheme(url) || has_host) return escape_non_ascii(url);
   std::string full(url);
   if (!url.starts_with('/')) {
     const std::string_view base = request_path.empty() ? "/" : request_path;

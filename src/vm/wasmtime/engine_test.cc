@@ -105,7 +105,7 @@ TEST(WasmtimeEngine, PassesAllFourValueTypesAsCells) {
 TEST(WasmtimeEngine, NamesEveryImportThatItDoesNotOffer) {
   const auto engine = make();
   const auto module = engine->compile(as_bytes(R"((module (import "a" "b" (func))
-    (import "host" "note" (func (param i64) (result i64))) (import "c" "d" (func)))"));
+    (import "host" "note" (func (param i64) (result i64))) (import "c" "d" (func))))"));
   ASSERT_FALSE(module);
   EXPECT_EQ(module.error().code(), ErrorCode::invalid_argument);
   EXPECT_NE(module.error().message().find("a.b, c.d"), std::string::npos)
