@@ -36,9 +36,10 @@ std::string preview_label(std::string_view branch);
 // Where a preview of `branch` answers for `host`; nothing if no host name comes of it.
 std::optional<std::string> preview_host(std::string_view branch, std::string_view host);
 
-// Bounds of one pointer. Its gossip must fit 64 KiB with the hosts before and after the move.
+// Bounds of one pointer. Its gossip must fit 64 KiB with the hosts before and after the move, and
+// the command that moves it 48 KiB.
 inline constexpr std::size_t kHostsMax = 500;
-inline constexpr std::size_t kHostsBytesMax = 24u << 10;
+inline constexpr std::size_t kHostsBytesMax = 20u << 10;
 inline constexpr std::size_t kHoldersMax = 64;
 
 struct Pointer {

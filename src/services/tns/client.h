@@ -6,7 +6,8 @@
 //
 // How old may an answer be? Younger than `lease`: served as it is. Up to twice that: served, and
 // looked up again beside. Older, or named by gossip: looked up first, for at most
-// `refresh_wait`; then, if tns is silent, the old answer is served.
+// `refresh_wait`; then, if tns is silent, the old answer is served, and for one lease without
+// asking.
 //
 // Loop thread only. Owns its refreshes: stop() cancels and awaits them. One Client per node.
 #pragma once
@@ -72,6 +73,8 @@ class Client {
   Task<Status> claim(codec::Signed registration);
   Task<Result<Pointer>> publish(p2p::NodeSigned job, p2p::NodeSigned receipt);
 
+  // A move that this node knows of before gossip says so.
+  void note_moved(const Moved& moved);
   // Called when gossip says that a pointer moved, before its hosts are looked up again: a hint for
   // prefetching. Handlers live as long as the client.
   void on_moved(std::function<void(const Moved&)> handler);
@@ -83,24 +86,30 @@ class Client {
     std::shared_ptr<const Pointer> pointer;  // null: known to be absent
     std::string absent;                      // then why, for the error
     TimePoint checked;
-    bool suspect = false;  // gossip named it: look again before the next use
+    bool suspect = false;   // gossip named it: look again before the next use
+    TimePoint quiet_until;  // the last refresh failed: served as it is until then
     std::list<std::string>::iterator place;
   };
   struct Flight {  // one lookup on its way, however many wait for it
-    explicit Flight(runtime::Loop& loop) : landed(loop) {}
+    explicit Flight(runtime::Loop& loop) : landed(loop), since(loop.now()) {}
     runtime::Signal landed;
+    TimePoint since;
+    bool doubted = false;  // gossip named the host meanwhile: the answer may be from before
     std::optional<Result<std::shared_ptr<const Pointer>>> result;
   };
 
-  std::shared_ptr<Flight> fly(const std::string& host);
+  // How much an entry may still be trusted.
+  enum class Age : std::uint8_t { fresh, soft, old, quiet };
+  Age age_of(const Entry& entry) const;
+  Entry* find(const std::string& host);  // marks it as used
+
+  std::shared_ptr<Flight> fly(const std::string& host);  // null: too many already
   Task<void> refresh(std::string host, std::shared_ptr<Flight> flight);
-  Task<Result<std::shared_ptr<const Pointer>>> ask(std::string host);
+  Task<Result<Pointer>> ask(std::string host);
   static Task<Status> wait_for(std::shared_ptr<Flight> flight);
   Result<Pointer> open(const p2p::NodeSigned& signed_pointer) const;
   void keep(const std::string& host, std::shared_ptr<const Pointer> pointer, std::string absent);
   void drop(const std::string& host);
-  void trim(std::list<std::string>& order, std::size_t most);
-  void moved(BytesView data);
 
   runtime::Loop& loop_;
   p2p::Host& host_;

@@ -1,0 +1,277 @@
+#include "services/tns/names.h"
+
+#include <algorithm>
+#include <set>
+
+namespace tau::tns {
+namespace {
+
+constexpr std::string_view kPreviewMark = "--";
+
+NamesAnswer refusal(const Error& error) {
+  NamesAnswer answer;
+  answer.code = static_cast<std::uint64_t>(error.code());
+  answer.message = error.message();
+  return answer;
+}
+
+// What each takes in a snapshot, about.
+std::size_t size_of(const std::string& name) { return name.size() + 80; }
+std::size_t size_of(const Pointer& pointer) {
+  std::size_t bytes = 400 + pointer.holders.size() * 56;
+  for (const auto& host : pointer.hosts) bytes += host.size() + 3;
+  return bytes;
+}
+
+struct SavedName {
+  std::string name;
+  ProjectId project;
+  static constexpr auto fields() {
+    return std::tuple{codec::field("name", &SavedName::name),
+                      codec::field("project", &SavedName::project)};
+  }
+};
+struct Saved {
+  std::uint64_t version = 1;
+  std::vector<SavedName> names;
+  std::vector<Pointer> pointers;
+  static constexpr auto fields() {
+    return std::tuple{codec::field("version", &Saved::version),
+                      codec::field("names", &Saved::names),
+                      codec::field("pointers", &Saved::pointers)};
+  }
+};
+
+}  // namespace
+
+Status NamesAnswer::status() const {
+  if (code == 0) return {};
+  return fail(error_code_from(code).value_or(ErrorCode::unknown), message);
+}
+
+bool NameRules::under_suffix(std::string_view host) const {
+  return host.size() > suffix_.size() + 1 && host.ends_with(suffix_) &&
+         host[host.size() - suffix_.size() - 1] == '.';
+}
+
+std::string NameRules::name_of_label(std::string_view label) const {
+  return std::string(label) + "." + suffix_;
+}
+
+Result<std::string> NameRules::name_of(std::string_view host) const {
+  TRY_STATUS(check_host(host));
+  if (host == suffix_)
+    return fail(ErrorCode::invalid_argument, "\"" + suffix_ + "\" itself is the network's");
+  if (!under_suffix(host)) {
+    const auto top = host.substr(host.rfind('.') + 1);
+    if (top.size() == host.size() || (top[0] >= '0' && top[0] <= '9'))
+      return fail(ErrorCode::invalid_argument,
+                  "\"" + std::string(host) + "\" is no fully qualified domain name");
+    return std::string(host);
+  }
+  std::string_view label = host.substr(0, host.size() - suffix_.size() - 1);
+  if (const auto dot = label.rfind('.'); dot != std::string_view::npos)
+    label.remove_prefix(dot + 1);
+  if (const auto mark = label.find(kPreviewMark); mark != std::string_view::npos)
+    label.remove_prefix(mark + kPreviewMark.size());
+  if (label.empty() || label.find(kPreviewMark) != std::string_view::npos)
+    return fail(ErrorCode::invalid_argument,
+                "\"" + std::string(host) + "\": a name has \"--\" once, between branch and label");
+  return name_of_label(label);
+}
+
+Result<MovePointer> NameRules::hosts_for(std::string_view branch,
+                                         const std::vector<std::string>& hosts) const {
+  std::set<std::string> chosen;
+  std::size_t bytes = 0;
+  for (const auto& host : hosts) {
+    TRY_STATUS(check_host(host));
+    if (under_suffix(host) && host.find(kPreviewMark) != std::string::npos)
+      return fail(ErrorCode::invalid_argument, "host \"" + host + "\": names with \"--\" under " +
+                                                   suffix_ +
+                                                   " are kept for previews; choose another");
+    if (branch == kMainBranch) {
+      chosen.insert(host);
+      continue;
+    }
+    // A preview has no place under a custom domain: it answers under the suffix only. Only the name
+    // itself is previewed, not what lies below it: its label is where the owner is read from.
+    const auto label_end = host.find('.');
+    if (!under_suffix(host) || host.substr(label_end + 1) != suffix_) continue;
+    if (auto preview = preview_host(branch, host)) chosen.insert(*std::move(preview));
+  }
+  MovePointer move;
+  for (const auto& host : chosen) {
+    bytes += host.size();
+    TRY(auto name, name_of(host));
+    move.names.push_back(std::move(name));
+    move.pointer.hosts.push_back(host);
+  }
+  if (chosen.size() > kHostsMax || bytes > kHostsBytesMax)
+    return fail(ErrorCode::invalid_argument,
+                "a deployment answers at most " + std::to_string(kHostsMax) + " hosts of " +
+                    std::to_string(kHostsBytesMax) + " bytes in all; this one has " +
+                    std::to_string(chosen.size()) + " of " + std::to_string(bytes));
+  return move;
+}
+
+Bytes Names::apply(BytesView command) {
+  const auto decoded = codec::from_cbor<NamesCommand>(command);
+  if (!decoded) return codec::to_cbor(refusal(decoded.error()));
+  if (decoded->claim) return codec::to_cbor(apply(*decoded->claim));
+  if (decoded->move) return codec::to_cbor(apply(*decoded->move));
+  return codec::to_cbor(refusal(Error(ErrorCode::invalid_argument, "an empty command")));
+}
+
+// Whether all `names` are the project's, or free and within the bounds.
+Status Names::may_own(const ProjectId& project, const std::vector<std::string>& names) const {
+  std::set<std::string_view> fresh;
+  for (const auto& name : names) {
+    const auto it = names_.find(name);
+    if (it == names_.end()) {
+      fresh.insert(name);
+    } else if (it->second != project) {
+      return fail(ErrorCode::already_exists, "the name \"" + name +
+                                                 "\" belongs to another project (" +
+                                                 it->second.str() + "); choose another");
+    }
+  }
+  const auto count = name_counts_.find(project);
+  const std::size_t mine = count == name_counts_.end() ? 0 : count->second;
+  if (!fresh.empty() && mine + fresh.size() > kNamesOfProjectMax)
+    return fail(ErrorCode::resource_exhausted,
+                "a project has at most " + std::to_string(kNamesOfProjectMax) + " names");
+  if (!fresh.empty() && (names_.size() + fresh.size() > kNamesMax || bytes_ > kBytesMax))
+    return fail(ErrorCode::resource_exhausted,
+                "this network's names are used up (" + std::to_string(kNamesMax) + ")");
+  return {};
+}
+
+bool Names::own(const ProjectId& project, const std::string& name) {
+  if (!names_.emplace(name, project).second) return false;
+  ++name_counts_[project];
+  bytes_ += size_of(name);
+  return true;
+}
+
+NamesAnswer Names::apply(const ClaimName& claim) {
+  if (auto s = check_host(claim.name); !s) return refusal(s.error());
+  if (auto s = may_own(claim.project, {claim.name}); !s) return refusal(s.error());
+  NamesAnswer answer;
+  answer.moved = own(claim.project, claim.name);
+  return answer;
+}
+
+Status Names::may_move(const MovePointer& move) const {
+  const Pointer& to = move.pointer;
+  if (to.project.empty() || !to.deployment.valid() || move.names.size() != to.hosts.size())
+    return fail(ErrorCode::invalid_argument, "a pointer without project, deployment or names");
+  TRY_STATUS(check_branch(to.branch));
+  const auto from = pointers_.find({to.project, to.branch});
+  if (from != pointers_.end()) {
+    const Pointer& now = from->second;
+    if (to.seq < now.seq || (to.seq == now.seq && to.deployment != now.deployment))
+      return fail(ErrorCode::failed_precondition,
+                  "branch " + to.branch + " stands at push " + std::to_string(now.seq) +
+                      " already; push " + std::to_string(to.seq) + " does not replace it");
+  } else {
+    const auto count = pointer_counts_.find(to.project);
+    if (count != pointer_counts_.end() && count->second >= kPointersOfProjectMax)
+      return fail(
+          ErrorCode::resource_exhausted,
+          "a project has at most " + std::to_string(kPointersOfProjectMax) + " deployed branches");
+    if (pointers_.size() >= kPointersMax)
+      return fail(ErrorCode::resource_exhausted, "this network's pointers are used up");
+  }
+  TRY_STATUS(may_own(to.project, move.names));
+  if (bytes_ + size_of(to) > kBytesMax)
+    return fail(ErrorCode::resource_exhausted, "this network's room for pointers is used up");
+  for (const auto& host : to.hosts) {
+    TRY_STATUS(check_host(host));
+    const auto it = hosts_.find(host);
+    if (it == hosts_.end() || it->second == Key{to.project, to.branch}) continue;
+    return fail(ErrorCode::already_exists,
+                it->second.first == to.project
+                    ? "host \"" + host + "\" answers for branch " + it->second.second + " already"
+                    : "host \"" + host + "\" belongs to another project");
+  }
+  return {};
+}
+
+NamesAnswer Names::apply(const MovePointer& move) {
+  if (auto s = may_move(move); !s) return refusal(s.error());
+  const Key key{move.pointer.project, move.pointer.branch};
+  NamesAnswer answer;
+  auto it = pointers_.find(key);
+  if (it != pointers_.end() && it->second.seq == move.pointer.seq) {
+    answer.pointer = it->second;  // published before: the answer got lost
+    return answer;
+  }
+  if (it == pointers_.end()) {
+    it = pointers_.emplace(key, Pointer{}).first;
+    ++pointer_counts_[key.first];
+  } else {
+    bytes_ -= size_of(it->second);
+  }
+  for (const auto& host : it->second.hosts) {
+    if (std::ranges::find(move.pointer.hosts, host) != move.pointer.hosts.end()) continue;
+    hosts_.erase(host);
+    answer.gone.push_back(host);
+  }
+  for (const auto& host : move.pointer.hosts) hosts_[host] = key;
+  for (const auto& name : move.names) own(key.first, name);
+  bytes_ += size_of(move.pointer);
+  it->second = move.pointer;
+  answer.pointer = move.pointer;
+  answer.moved = true;
+  return answer;
+}
+
+std::optional<Names::Owner> Names::owner_of(const NameRules& rules, std::string_view host) const {
+  if (const auto it = hosts_.find(host); it != hosts_.end())
+    return Owner{it->second.first, it->second.second};
+  const auto name = rules.name_of(host);
+  if (!name) return std::nullopt;
+  // Below a claimed name, and previews that are not there, nobody answers.
+  const auto it = names_.find(host);
+  if (it == names_.end() || *name != host) return std::nullopt;
+  return Owner{it->second, std::string(kMainBranch)};
+}
+
+const Pointer* Names::find(std::string_view host) const {
+  const auto it = hosts_.find(host);
+  if (it == hosts_.end()) return nullptr;
+  return &pointers_.at(it->second);
+}
+
+const Pointer* Names::find(const ProjectId& project, const std::string& branch) const {
+  const auto it = pointers_.find({project, branch});
+  return it == pointers_.end() ? nullptr : &it->second;
+}
+
+Bytes Names::snapshot() const {
+  Saved saved;
+  for (const auto& [name, project] : names_) saved.names.push_back({name, project});
+  for (const auto& [key, pointer] : pointers_) saved.pointers.push_back(pointer);
+  return codec::to_cbor(saved);
+}
+
+Status Names::restore(BytesView snapshot) {
+  auto saved = codec::from_cbor<Saved>(snapshot);
+  if (!saved) return fail(std::move(saved).error().context("snapshot of the names"));
+  if (saved->version != 1)
+    return fail(ErrorCode::data_loss, "a newer program wrote this snapshot of the names (version " +
+                                          std::to_string(saved->version) + ")");
+  *this = Names();
+  for (const auto& [name, project] : saved->names) own(project, name);
+  for (auto& pointer : saved->pointers) {
+    const Key key{pointer.project, pointer.branch};
+    for (const auto& host : pointer.hosts) hosts_[host] = key;
+    ++pointer_counts_[key.first];
+    bytes_ += size_of(pointer);
+    pointers_[key] = std::move(pointer);
+  }
+  return {};
+}
+
+}  // namespace tau::tns

@@ -1,0 +1,127 @@
+// Names: who owns which name, and where each pointer stands. The state machine that the tns nodes
+// agree on: pure, in memory, the same on every node after the same commands.
+//
+//   name      hello.blackhole.localhost, or another fqdn     -> project        first come, for good
+//   pointer   (project, branch)                              -> seq, deployment, hosts; only
+//   forward host      a name that a pointer answers                  -> (project, branch)
+//
+// Commands come after the chain of trust has been checked (service.h); what is checked here is what
+// only the agreed order can decide: who came first, and which seq is higher.
+#pragma once
+
+#include <cstdint>
+#include <map>
+#include <optional>
+#include <string>
+#include <tuple>
+#include <vector>
+
+#include "consensus/state_machine.h"
+#include "services/tns/api.h"
+
+namespace tau::tns {
+
+struct ClaimName {
+  ProjectId project;
+  std::string name;  // an fqdn
+  static constexpr auto fields() {
+    return std::tuple{codec::field("project", &ClaimName::project),
+                      codec::field("name", &ClaimName::name)};
+  }
+};
+struct MovePointer {
+  Pointer pointer;
+  // For each host of the pointer the name that must be the project's, in the same order.
+  std::vector<std::string> names;
+  static constexpr auto fields() {
+    return std::tuple{codec::field("pointer", &MovePointer::pointer),
+                      codec::field("names", &MovePointer::names)};
+  }
+};
+// Exactly one is there.
+struct NamesCommand {
+  std::optional<ClaimName> claim;
+  std::optional<MovePointer> move;
+  static constexpr auto fields() {
+    return std::tuple{codec::field("claim", &NamesCommand::claim),
+                      codec::field("move", &NamesCommand::move)};
+  }
+};
+struct NamesAnswer {
+  std::uint64_t code = 0;  // ErrorCode; 0: done
+  std::string message;
+  std::optional<Pointer> pointer;  // of a move: as it stands now
+  std::vector<std::string> gone;   // hosts that it no longer answers
+  bool moved = false;              // false: it stood there already
+  static constexpr auto fields() {
+    return std::tuple{
+        codec::field("code", &NamesAnswer::code), codec::field("message", &NamesAnswer::message),
+        codec::field("pointer", &NamesAnswer::pointer), codec::field("gone", &NamesAnswer::gone),
+        codec::field("moved", &NamesAnswer::moved)};
+  }
+  Status status() const;
+};
+
+// What the suffix means; the same on all tns nodes of a network.
+class NameRules {
+ public:
+  explicit NameRules(std::string suffix) : suffix_(std::move(suffix)) {}  // "blackhole.localhost"
+
+  const std::string& suffix() const { return suffix_; }
+  std::string name_of_label(std::string_view label) const;
+  // The name that decides whose `host` is: "<label>.<suffix>" for anything under the suffix, also
+  // for previews; any other fqdn itself. Errors: invalid_argument.
+  Result<std::string> name_of(std::string_view host) const;
+  // The hosts that a pointer of `branch` answers when its receipt lists `hosts`, with their names.
+  // Errors: invalid_argument (no host name, kept for previews, too many).
+  Result<MovePointer> hosts_for(std::string_view branch,
+                                const std::vector<std::string>& hosts) const;
+
+ private:
+  bool under_suffix(std::string_view host) const;
+  std::string suffix_;
+};
+
+class Names final : public consensus::StateMachine {
+ public:
+  // Bounds of the whole state: a snapshot is one message between members, and takes the loop some
+  // tens of milliseconds at most.
+  static constexpr std::size_t kNamesMax = 100'000;
+  static constexpr std::size_t kPointersMax = 50'000;
+  static constexpr std::size_t kBytesMax = 40u << 20;  // about, of all names and pointers
+  // So that one project cannot use up the others' part.
+  static constexpr std::size_t kNamesOfProjectMax = 1'000;
+  static constexpr std::size_t kPointersOfProjectMax = 500;
+
+  Bytes apply(BytesView command) override;
+  Bytes snapshot() const override;
+  Status restore(BytesView snapshot) override;
+
+  struct Owner {
+    ProjectId project;
+    std::string branch;
+  };
+  // Whose is the host that answers, or would once something is deployed?
+  std::optional<Owner> owner_of(const NameRules& rules, std::string_view host) const;
+  // Null: nothing is deployed there.
+  const Pointer* find(std::string_view host) const;
+  const Pointer* find(const ProjectId& project, const std::string& branch) const;
+  std::size_t name_count() const { return names_.size(); }
+
+ private:
+  using Key = std::pair<ProjectId, std::string>;
+  NamesAnswer apply(const ClaimName& claim);
+  NamesAnswer apply(const MovePointer& move);
+  Status may_move(const MovePointer& move) const;
+  Status may_own(const ProjectId& project, const std::vector<std::string>& names) const;
+  bool own(const ProjectId& project, const std::string& name);
+
+  std::map<std::string, ProjectId, std::less<>> names_;
+  std::map<Key, Pointer> pointers_;
+  // Derived from the two above.
+  std::map<std::string, Key, std::less<>> hosts_;
+  std::map<ProjectId, std::size_t> name_counts_, pointer_counts_;
+  std::size_t bytes_ = 0;
+};
+
+}  // namespace tau::tns

@@ -1,0 +1,160 @@
+#include "services/tns/names.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+namespace tau::tns {
+namespace {
+
+const NameRules kRules("x.localhost");
+const ProjectId kAnn("ann"), kBob("bob");
+
+codec::Cid deployment(int n) {
+  return codec::Cid::of(codec::ContentType::dag_cbor, as_bytes(std::to_string(n)));
+}
+
+struct Book {
+  NamesAnswer run(NamesCommand command) {
+    auto answer = codec::from_cbor<NamesAnswer>(names.apply(codec::to_cbor(command)));
+    EXPECT_TRUE(answer);
+    return *answer;
+  }
+  NamesAnswer claim(ProjectId project, const std::string& name) {
+    return run({ClaimName{std::move(project), name}, std::nullopt});
+  }
+  NamesAnswer move(ProjectId project, const std::string& branch, std::uint64_t seq, int content,
+                   const std::vector<std::string>& hosts) {
+    auto to = kRules.hosts_for(branch, hosts);
+    EXPECT_TRUE(to) << to.error().to_string();
+    to->pointer.project = std::move(project);
+    to->pointer.branch = branch;
+    to->pointer.seq = seq;
+    to->pointer.deployment = deployment(content);
+    return run({std::nullopt, *to});
+  }
+  static ErrorCode code(const NamesAnswer& a) { return static_cast<ErrorCode>(a.code); }
+  Names names;
+};
+
+TEST(Names, BelongToWhoCameFirst) {
+  Book b;
+  EXPECT_EQ(b.claim(kAnn, "hello.x.localhost").code, 0u);
+  EXPECT_EQ(b.claim(kAnn, "hello.x.localhost").code, 0u);
+  const auto refused = b.claim(kBob, "hello.x.localhost");
+  EXPECT_EQ(b.code(refused), ErrorCode::already_exists);
+  EXPECT_THAT(refused.message, testing::HasSubstr("hello.x.localhost"));
+  const auto owner = b.names.owner_of(kRules, "hello.x.localhost");
+  ASSERT_TRUE(owner);
+  EXPECT_EQ(owner->project, kAnn);
+  EXPECT_EQ(owner->branch, "main");
+  EXPECT_FALSE(b.names.owner_of(kRules, "nobody.x.localhost"));
+  EXPECT_FALSE(b.names.owner_of(kRules, "dev--hello.x.localhost"));
+}
+
+TEST(Names, ThePointerMovesOnlyForward) {
+  Book b;
+  const auto first = b.move(kAnn, "main", 2, 2, {"hello.x.localhost"});
+  EXPECT_TRUE(first.moved);
+  EXPECT_EQ(b.code(b.move(kAnn, "main", 1, 1, {"hello.x.localhost"})),
+            ErrorCode::failed_precondition);
+  EXPECT_EQ(b.code(b.move(kAnn, "main", 2, 9, {"hello.x.localhost"})),
+            ErrorCode::failed_precondition);
+  const auto again = b.move(kAnn, "main", 2, 2, {"hello.x.localhost"});
+  EXPECT_EQ(again.code, 0u);
+  EXPECT_FALSE(again.moved);
+  EXPECT_EQ(again.pointer, first.pointer);
+  EXPECT_TRUE(b.move(kAnn, "main", 5, 5, {"hello.x.localhost"}).moved);
+  EXPECT_EQ(b.names.find("hello.x.localhost")->seq, 5u);
+  EXPECT_EQ(b.names.find(kAnn, "main")->seq, 5u);
+}
+
+TEST(Names, AHostThatIsNoLongerDeployedStopsAnsweringButStaysOwned) {
+  Book b;
+  b.move(kAnn, "main", 1, 1, {"hello.x.localhost", "www.example.com"});
+  const auto next = b.move(kAnn, "main", 2, 2, {"hello.x.localhost"});
+  EXPECT_THAT(next.gone, testing::ElementsAre("www.example.com"));
+  EXPECT_FALSE(b.names.find("www.example.com"));
+  EXPECT_EQ(b.code(b.move(kBob, "main", 1, 1, {"www.example.com"})), ErrorCode::already_exists);
+}
+
+TEST(Names, ARefusedMoveChangesNothing) {
+  Book b;
+  b.move(kAnn, "main", 1, 1, {"hello.x.localhost"});
+  const Bytes before = b.names.snapshot();
+  const auto refused = b.move(kBob, "main", 1, 1, {"bob.x.localhost", "hello.x.localhost"});
+  EXPECT_EQ(b.code(refused), ErrorCode::already_exists);
+  EXPECT_EQ(b.names.snapshot(), before);
+  EXPECT_EQ(b.claim(kAnn, "bob.x.localhost").code, 0u);
+}
+
+TEST(Names, WhatLiesBelowALabelIsItsProjects) {
+  Book b;
+  b.claim(kAnn, "hello.x.localhost");
+  EXPECT_EQ(b.code(b.move(kBob, "main", 1, 1, {"api.hello.x.localhost"})),
+            ErrorCode::already_exists);
+  EXPECT_TRUE(b.move(kAnn, "main", 1, 1, {"api.hello.x.localhost"}).moved);
+}
+
+TEST(Names, ABranchAnswersItsPreviewsBesideMain) {
+  Book b;
+  b.move(kAnn, "main", 1, 1, {"hello.x.localhost", "www.example.com"});
+  const auto preview = b.move(kAnn, "feature/A", 2, 2, {"hello.x.localhost", "www.example.com"});
+  ASSERT_TRUE(preview.pointer);
+  EXPECT_THAT(preview.pointer->hosts, testing::ElementsAre("feature-a--hello.x.localhost"));
+  EXPECT_EQ(b.names.find("hello.x.localhost")->seq, 1u);
+  EXPECT_EQ(b.names.find("feature-a--hello.x.localhost")->seq, 2u);
+  EXPECT_EQ(b.names.owner_of(kRules, "feature-a--hello.x.localhost")->branch, "feature/A");
+  const auto twin = b.move(kAnn, "feature-a", 3, 3, {"hello.x.localhost"});
+  EXPECT_EQ(b.code(twin), ErrorCode::already_exists);
+  EXPECT_THAT(twin.message, testing::HasSubstr("feature/A"));
+  EXPECT_EQ(b.code(b.move(kBob, "dev", 1, 1, {"hello.x.localhost"})), ErrorCode::already_exists);
+}
+
+TEST(Names, RulesRefuseWhatCannotBeOwned) {
+  EXPECT_FALSE(kRules.hosts_for("main", {"dev--hello.x.localhost"}));
+  EXPECT_FALSE(kRules.hosts_for("main", {"x.localhost"}));
+  EXPECT_FALSE(kRules.hosts_for("main", {"localhost"}));
+  EXPECT_FALSE(kRules.hosts_for("main", {"10.0.0.1"}));
+  EXPECT_FALSE(kRules.hosts_for("main", {"Hello.x.localhost"}));
+  std::vector<std::string> many;
+  for (int i = 0; i < 501; ++i) many.push_back("h" + std::to_string(i) + ".x.localhost");
+  EXPECT_FALSE(kRules.hosts_for("main", many));
+  EXPECT_EQ(*kRules.name_of("xn.example.com"), "xn.example.com");
+  EXPECT_EQ(*kRules.name_of("dev--hello.x.localhost"), "hello.x.localhost");
+}
+
+TEST(Names, OneProjectCannotTakeThemAll) {
+  Book b;
+  for (std::size_t i = 0; i < Names::kNamesOfProjectMax; ++i)
+    ASSERT_EQ(b.claim(kAnn, "h" + std::to_string(i) + ".x.localhost").code, 0u);
+  EXPECT_EQ(b.code(b.claim(kAnn, "more.x.localhost")), ErrorCode::resource_exhausted);
+  EXPECT_EQ(b.claim(kAnn, "h7.x.localhost").code, 0u);
+  EXPECT_EQ(b.claim(kBob, "more.x.localhost").code, 0u);
+}
+
+TEST(Names, ASnapshotIsTheWholeState) {
+  Book b;
+  b.claim(kBob, "bob.x.localhost");
+  b.move(kAnn, "main", 3, 3, {"hello.x.localhost", "www.example.com"});
+  b.move(kAnn, "dev", 4, 4, {"hello.x.localhost"});
+  Book other;
+  other.claim(kBob, "gone.x.localhost");
+  ASSERT_TRUE(other.names.restore(b.names.snapshot()));
+  EXPECT_EQ(other.names.snapshot(), b.names.snapshot());
+  EXPECT_EQ(*other.names.find("www.example.com"), *b.names.find("www.example.com"));
+  EXPECT_FALSE(other.names.owner_of(kRules, "gone.x.localhost"));
+  EXPECT_EQ(other.code(other.move(kAnn, "main", 2, 2, {})), ErrorCode::failed_precondition);
+  EXPECT_FALSE(other.names.restore(as_bytes("nonsense")));
+}
+
+TEST(Names, SenselessCommandsAreAnswered) {
+  Names names;
+  for (const char* text : {"", "\xa0", "junk"}) {
+    const auto answer = codec::from_cbor<NamesAnswer>(names.apply(as_bytes(text)));
+    ASSERT_TRUE(answer);
+    EXPECT_NE(answer->code, 0u);
+  }
+}
+
+}  // namespace
+}  // namespace tau::tns

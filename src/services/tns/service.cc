@@ -1,0 +1,191 @@
+#include "services/tns/service.h"
+
+#include <utility>
+
+#include "services/monkey/api.h"
+#include "services/patrick/api.h"
+
+namespace tau::tns {
+namespace {
+
+constexpr std::size_t kSignedMax = 4096;  // pointers; about 4 MB
+
+consensus::Group::Options group_options(const p2p::Host& host, std::vector<PeerId> voters) {
+  consensus::Group::Options options;
+  options.name = "tns";
+  options.role = kRole;
+  options.voters = std::move(voters);
+  if (options.voters.empty()) options.voters.push_back(host.id());
+  return options;
+}
+
+std::unexpected<Error> chain_broken(const std::string& why) {
+  return fail(ErrorCode::permission_denied, "this deployment is not published: " + why);
+}
+
+}  // namespace
+
+Service::Service(runtime::Loop& loop, p2p::Host& host, command::Router& router, store::Kv& kv,
+                 Random& random, const p2p::Admission& admission, const p2p::NodeIdentity& identity,
+                 Logger log, Options options)
+    : loop_(loop),
+      host_(host),
+      router_(router),
+      admission_(admission),
+      identity_(identity),
+      log_(std::move(log)),
+      rules_(std::move(options.suffix)),
+      kv_(store::with_prefix(kv, "raft/")),
+      group_(loop, host, *kv_, random, log_, group_options(host, std::move(options.voters)),
+             names_) {}
+
+Task<Status> Service::start() {
+  CO_TRY_SYNC_STATUS(check_host(rules_.suffix()));
+  CO_TRY_STATUS(group_.start());
+  router_.serve(kProtocol, *this, Commands{});
+  serving_ = true;
+  log_.info("names under " + rules_.suffix() + ": " + std::to_string(names_.name_count()));
+  co_return Status{};
+}
+
+Task<void> Service::stop() {
+  if (std::exchange(serving_, false)) co_await router_.unserve(kProtocol);
+  co_await group_.stop();
+}
+
+// A node that has just started does not know yet what the others decided meanwhile: "there is no
+// such name" from it would be a lie.
+Status Service::ready() const {
+  if (group_.caught_up()) return {};
+  return fail(ErrorCode::unavailable, "this tns node is still catching up with its group");
+}
+
+Task<Result<NamesAnswer>> Service::decide(NamesCommand command) {
+  CO_TRY(const Bytes bytes, group_.propose(codec::to_cbor(command)));
+  CO_TRY_SYNC(NamesAnswer answer, codec::from_cbor<NamesAnswer>(bytes));
+  CO_TRY_SYNC_STATUS(answer.status());
+  co_return answer;
+}
+
+Task<Result<Claim::Response>> Service::handle(command::Peer, Claim::Request request) {
+  CO_TRY_SYNC(const auto registration, auth::open_registration(request.registration));
+  CO_TRY_SYNC_STATUS(auth::check_label(registration.label));
+  if (registration.label.find("--") != std::string::npos)
+    co_return fail(ErrorCode::invalid_argument,
+                   "the label \"" + registration.label +
+                       "\" has \"--\", which is kept for previews of branches; choose another");
+  NamesCommand command;
+  command.claim = ClaimName{registration.project(), rules_.name_of_label(registration.label)};
+  const auto answer = co_await decide(std::move(command));
+  if (!answer) co_return fail(answer.error());
+  if (answer->moved) log_.info("claimed " + rules_.name_of_label(registration.label));
+  co_return Claim::Response{};
+}
+
+// owner -> registration -> job (patrick) -> receipt (monkey): each link signed, all about the same.
+Result<MovePointer> Service::check_chain(const Publish::Request& request) const {
+  const auto now = loop_.wall_unix_ms();
+  auto job = p2p::open_node_signed<patrick::Job>(admission_, patrick::kRole, request.job, now);
+  if (!job) return fail(std::move(job).error().context("the job"));
+  auto receipt =
+      p2p::open_node_signed<monkey::Receipt>(admission_, monkey::kRole, request.receipt, now);
+  if (!receipt) return fail(std::move(receipt).error().context("the receipt"));
+  const patrick::Job& asked = job->record;
+  const monkey::Receipt& built = receipt->record;
+  auto registration = auth::open_registration(asked.registration);
+  if (!registration)
+    return fail(std::move(registration).error().context("the owner's registration in the job"));
+
+  if (asked.project != registration->project())
+    return chain_broken("the job is for project " + asked.project.str() +
+                        ", its registration for " + registration->project().str());
+  if (built.job != asked.id || built.project != asked.project || built.branch != asked.branch ||
+      built.seq != asked.seq)
+    return chain_broken("the receipt of " + built.job.str() + " (push " +
+                        std::to_string(built.seq) + " of " + built.branch +
+                        ") does not answer the job " + asked.id.str() + " (push " +
+                        std::to_string(asked.seq) + " of " + asked.branch + ")");
+  TRY_STATUS(check_branch(built.branch));
+  if (!built.deployment.valid() || built.deployment.type() != codec::ContentType::dag_cbor)
+    return fail(ErrorCode::invalid_argument, "the receipt names no deployment");
+  if (built.holders.size() > kHoldersMax)
+    return fail(ErrorCode::invalid_argument,
+                "a pointer names at most " + std::to_string(kHoldersMax) + " holders");
+  if (built.hosts.size() > kHostsMax)
+    return fail(ErrorCode::invalid_argument,
+                "a deployment answers at most " + std::to_string(kHostsMax) + " hosts");
+
+  TRY(MovePointer move, rules_.hosts_for(built.branch, built.hosts));
+  move.pointer.project = built.project;
+  move.pointer.branch = built.branch;
+  move.pointer.seq = built.seq;
+  move.pointer.deployment = built.deployment;
+  move.pointer.holders = built.holders;
+  move.pointer.moved_unix_ms = now;
+  return move;
+}
+
+Task<Result<Publish::Response>> Service::handle(command::Peer, Publish::Request request) {
+  NamesCommand command;
+  CO_TRY_SYNC(command.move, check_chain(request));
+  auto answer = co_await decide(std::move(command));
+  if (!answer) co_return fail(std::move(answer).error());
+  if (!answer->pointer) co_return fail(ErrorCode::internal, "the group answered without a pointer");
+  if (answer->moved) announce(*answer->pointer, answer->gone);
+  co_return Publish::Response{sign(*answer->pointer)};
+}
+
+void Service::announce(const Pointer& pointer, const std::vector<std::string>& gone) {
+  Moved moved{pointer.project, pointer.branch, pointer.seq, pointer.hosts};
+  moved.hosts.insert(moved.hosts.end(), gone.begin(), gone.end());
+  log_.info("push " + std::to_string(pointer.seq) + " of " + pointer.branch + " serves " +
+            (pointer.hosts.empty() ? "no host" : pointer.hosts[0]) + ": " +
+            pointer.deployment.to_string());
+  // A hint: without it, clients look again when their lease ends.
+  const auto sent = host_.publish(std::string(kMovedTopic), codec::to_cbor(moved));
+  if (!sent) log_.debug("gossip: " + sent.error().to_string());
+  if (on_moved_) on_moved_(moved);
+}
+
+p2p::NodeSigned Service::sign(const Pointer& pointer) {
+  const std::pair key{pointer.project, pointer.branch};
+  const auto it = signed_.find(key);
+  if (it != signed_.end() && it->second.first == pointer.seq) return it->second.second;
+  if (signed_.size() >= kSignedMax) signed_.clear();
+  auto item = identity_.sign(pointer);
+  signed_.insert_or_assign(key, std::pair{pointer.seq, item});
+  return item;
+}
+
+Task<Result<Lookup::Response>> Service::handle(command::Peer, Lookup::Request request) {
+  CO_TRY_SYNC_STATUS(check_host(request.host));
+  if (const auto* pointer = names_.find(request.host)) co_return Lookup::Response{sign(*pointer)};
+  CO_TRY_SYNC_STATUS(ready());
+  if (names_.owner_of(rules_, request.host))
+    co_return fail(ErrorCode::not_found,
+                   "\"" + request.host + "\" belongs to a project, but nothing is deployed there");
+  co_return fail(ErrorCode::not_found, "nobody has claimed the name \"" + request.host + "\"");
+}
+
+Task<Result<Resolve::Response>> Service::handle(command::Peer, Resolve::Request request) {
+  CO_TRY_SYNC_STATUS(check_host(request.host));
+  Resolve::Response response;
+  if (const auto owner = names_.owner_of(rules_, request.host)) {
+    response.project = owner->project;
+    response.branch = owner->branch;
+    co_return response;
+  }
+  CO_TRY_SYNC_STATUS(ready());
+  co_return response;
+}
+
+Task<Result<GetPointer::Response>> Service::handle(command::Peer, GetPointer::Request request) {
+  CO_TRY_SYNC_STATUS(check_branch(request.branch));
+  if (const auto* pointer = names_.find(request.project, request.branch))
+    co_return GetPointer::Response{sign(*pointer)};
+  CO_TRY_SYNC_STATUS(ready());
+  co_return fail(ErrorCode::not_found, "branch " + request.branch + " of project " +
+                                           request.project.str() + " has no deployment");
+}
+
+}  // namespace tau::tns

@@ -1,0 +1,78 @@
+// The tns service of a node: answers commands, checks the chain of trust, and lets the group of tns
+// nodes decide. README.md says what it owns and how it fails.
+//
+// Lives between start() and stop() on the loop's thread; owns its consensus group.
+#pragma once
+
+#include <functional>
+#include <map>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "base/log.h"
+#include "base/random.h"
+#include "command/router.h"
+#include "consensus/group.h"
+#include "p2p/host.h"
+#include "p2p/node_signed.h"
+#include "services/tns/api.h"
+#include "services/tns/names.h"
+#include "store/kv.h"
+
+namespace tau::tns {
+
+class Service {
+ public:
+  struct Options {
+    std::string suffix;          // "blackhole.localhost": the same on all tns nodes
+    std::vector<PeerId> voters;  // all tns nodes, this one too; empty: this one alone
+  };
+
+  // `kv` is this service's own (store::with_prefix).
+  Service(runtime::Loop& loop, p2p::Host& host, command::Router& router, store::Kv& kv,
+          Random& random, const p2p::Admission& admission, const p2p::NodeIdentity& identity,
+          Logger log, Options options);
+  Service(const Service&) = delete;
+  Service& operator=(const Service&) = delete;
+
+  Task<Status> start();
+  Task<void> stop();  // idempotent
+
+  // What is gossiped does not come back to the node that says it; a Client of this same node is
+  // told here: service.on_moved([&](const Moved& m) { client.note_moved(m); }).
+  void on_moved(std::function<void(const Moved&)> handler) { on_moved_ = std::move(handler); }
+
+  Task<Result<Claim::Response>> handle(command::Peer from, Claim::Request request);
+  Task<Result<Publish::Response>> handle(command::Peer from, Publish::Request request);
+  Task<Result<Lookup::Response>> handle(command::Peer from, Lookup::Request request);
+  Task<Result<Resolve::Response>> handle(command::Peer from, Resolve::Request request);
+  Task<Result<GetPointer::Response>> handle(command::Peer from, GetPointer::Request request);
+
+  const consensus::Group& group() const { return group_; }
+  const Names& names() const { return names_; }
+
+ private:
+  Result<MovePointer> check_chain(const Publish::Request& request) const;
+  Task<Result<NamesAnswer>> decide(NamesCommand command);
+  Status ready() const;
+  p2p::NodeSigned sign(const Pointer& pointer);
+  void announce(const Pointer& pointer, const std::vector<std::string>& gone);
+
+  runtime::Loop& loop_;
+  p2p::Host& host_;
+  command::Router& router_;
+  const p2p::Admission& admission_;
+  const p2p::NodeIdentity& identity_;
+  Logger log_;
+  NameRules rules_;
+  Names names_;
+  std::unique_ptr<store::Kv> kv_;
+  consensus::Group group_;
+  bool serving_ = false;
+  std::function<void(const Moved&)> on_moved_;
+  // Signatures of pointers as they stand: an answer is then a copy. Forgotten when full.
+  std::map<std::pair<ProjectId, std::string>, std::pair<std::uint64_t, p2p::NodeSigned>> signed_;
+};
+
+}  // namespace tau::tns

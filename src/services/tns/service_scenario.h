@@ -1,0 +1,165 @@
+// What tns must do, on whatever hosts the test brings.
+#pragma once
+
+#include <gtest/gtest.h>
+
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "command/members.h"
+#include "services/monkey/api.h"
+#include "services/patrick/api.h"
+#include "services/tns/client.h"
+#include "services/tns/service.h"
+#include "store/memory/memory_kv.h"
+
+namespace tau::tns {
+
+// A small network with one tns node and what it takes to publish: an owner, patrick, a monkey, and
+// a substrate that asks.
+class Town {
+ public:
+  Town(runtime::Loop& l, Random& r, command::Members::HostFactory factory, Duration sync = {})
+      : loop(l),
+        random(r),
+        members(l, r, std::move(factory)),
+        patrick(members.add({"patrick"})),
+        monkey(members.add({"monkey"})),
+        auth(members.add({"auth"})),
+        substrate(members.add({"substrate"})),
+        tns(members.add({"tns"})),
+        owner(crypto::KeyPair::generate(r)),
+        kv(sync),
+        client(l, *substrate.host, substrate.caller, substrate.admission, Logger()) {
+    EXPECT_TRUE(runtime::block_on(loop, members.start()));
+    // The far end of a connection learns of it a little later.
+    const auto all_connected = [&] {
+      for (std::size_t i = 0; i < members.size(); ++i)
+        if (members[i].host->peers().size() + 1 < members.size()) return false;
+      return true;
+    };
+    for (const auto until = loop.now() + std::chrono::seconds(10);
+         !all_connected() && loop.now() < until;)
+      pass(std::chrono::milliseconds(1));
+    EXPECT_TRUE(all_connected());
+    client.start();
+    up();
+  }
+  ~Town() {
+    runtime::block_on(loop, client.stop());
+    down();
+    runtime::block_on(loop, members.stop());
+  }
+  void up() {
+    service =
+        std::make_unique<Service>(loop, *tns.host, tns.router, kv, random, tns.admission,
+                                  tns.identity, Logger(), Service::Options{"x.localhost", {}});
+    const auto started = runtime::block_on(loop, service->start());
+    EXPECT_TRUE(started) << started.error().to_string();
+  }
+  void down() {
+    if (service) runtime::block_on(loop, service->stop());
+    service.reset();
+  }
+
+  auth::Registration registration(const crypto::KeyPair& key, std::string label) const {
+    auth::Registration r;
+    r.genesis = {"hello", key.public_key().raw(), {}};
+    r.label = std::move(label);
+    r.repositories = {{"code", auth::RepositoryKind::code, "local"}};
+    r.made_unix_ms = 1;
+    return r;
+  }
+  struct Chain {
+    patrick::Job job;
+    monkey::Receipt receipt;
+  };
+  Chain chain(std::uint64_t seq, std::vector<std::string> hosts, std::string branch = "main") {
+    const auto r = registration(owner, "hello");
+    Chain c;
+    c.job.id = JobId("job-" + std::to_string(seq));
+    c.job.project = r.project();
+    c.job.branch = branch;
+    c.job.seq = seq;
+    c.job.registration = codec::sign_record(owner, r);
+    c.receipt.job = c.job.id;
+    c.receipt.project = c.job.project;
+    c.receipt.branch = branch;
+    c.receipt.seq = seq;
+    c.receipt.deployment =
+        codec::Cid::of(codec::ContentType::dag_cbor, as_bytes(std::to_string(seq)));
+    c.receipt.hosts = std::move(hosts);
+    return c;
+  }
+  Result<Pointer> publish(const Chain& c) {
+    return publish(patrick.identity.sign(c.job), monkey.identity.sign(c.receipt));
+  }
+  Result<Pointer> publish(p2p::NodeSigned job, p2p::NodeSigned receipt) {
+    Client speaker(loop, *monkey.host, monkey.caller, monkey.admission, Logger());
+    return runtime::block_on(loop, speaker.publish(std::move(job), std::move(receipt)));
+  }
+  Status claim(const crypto::KeyPair& key, std::string label) {
+    Client speaker(loop, *auth.host, auth.caller, auth.admission, Logger());
+    return runtime::block_on(
+        loop, speaker.claim(codec::sign_record(key, registration(key, std::move(label)))));
+  }
+  Result<Client::Found> lookup(std::string host) {
+    return runtime::block_on(loop, client.lookup(std::move(host)));
+  }
+  void pass(Duration time) { (void)runtime::block_on(loop, runtime::sleep_for(time)); }
+
+  runtime::Loop& loop;
+  Random& random;
+  command::Members members;
+  command::Member &patrick, &monkey, &auth, &substrate, &tns;
+  crypto::KeyPair owner;
+  store::MemoryKv kv;
+  Client client;
+  std::unique_ptr<Service> service;
+};
+
+inline void run_tns_scenario(runtime::Loop& loop, Random& random,
+                             command::Members::HostFactory hosts) {
+  using namespace std::chrono_literals;
+  Town t(loop, random, std::move(hosts));
+  EXPECT_EQ(t.lookup("hello.x.localhost").error().code(), ErrorCode::not_found);
+
+  ASSERT_TRUE(t.claim(t.owner, "hello"));
+  EXPECT_TRUE(t.claim(t.owner, "hello"));
+  const auto thief = crypto::KeyPair::generate(random);
+  EXPECT_EQ(t.claim(thief, "hello").error().code(), ErrorCode::already_exists);
+  const auto resolved = runtime::block_on(loop, t.client.resolve("hello.x.localhost"));
+  ASSERT_TRUE(resolved);
+  EXPECT_EQ(resolved->project, t.registration(t.owner, "hello").project());
+
+  const auto first = t.publish(t.chain(1, {"hello.x.localhost"}));
+  ASSERT_TRUE(first) << first.error().to_string();
+  EXPECT_EQ(first->seq, 1u);
+  // The name was asked for before: gossip ends what was remembered, or else its short life does.
+  Result<Client::Found> found = fail(ErrorCode::unknown, "");
+  for (const auto until = loop.now() + 10s; !found && loop.now() < until; t.pass(10ms))
+    found = t.lookup("hello.x.localhost");
+  ASSERT_TRUE(found) << found.error().to_string();
+  EXPECT_EQ(*found->pointer, *first);
+
+  // A move reaches who serves from its cache.
+  const auto second = t.publish(t.chain(2, {"hello.x.localhost"}));
+  ASSERT_TRUE(second);
+  for (const auto until = loop.now() + 10s; found->pointer->seq != 2 && loop.now() < until;
+       t.pass(10ms))
+    found = t.lookup("hello.x.localhost");
+  EXPECT_EQ(found->pointer->seq, 2u);
+  EXPECT_EQ(t.publish(t.chain(1, {"hello.x.localhost"})).error().code(),
+            ErrorCode::failed_precondition);
+
+  // The node dies; what it answered survives.
+  t.kv.crash();
+  t.down();
+  t.up();
+  const auto pointer = runtime::block_on(loop, t.client.pointer_of(second->project, "main"));
+  ASSERT_TRUE(pointer) << pointer.error().to_string();
+  EXPECT_EQ(*pointer, *second);
+}
+
+}  // namespace tau::tns

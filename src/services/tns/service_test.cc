@@ -1,0 +1,254 @@
+#include "services/tns/service.h"
+
+#include <gmock/gmock.h>
+
+#include "codec/peer_id.h"
+#include "p2p/simulated/network.h"
+#include "services/tns/service_scenario.h"
+
+namespace tau::tns {
+namespace {
+
+using namespace std::chrono_literals;
+using runtime::block_on;
+
+command::Members::HostFactory on(p2p::simulated::SimulatedNetwork& network) {
+  return [&network](const crypto::KeyPair& key, p2p::Admission admission) {
+    return std::make_unique<p2p::simulated::SimulatedHost>(
+        network, codec::peer_id_of(key.public_key()), std::move(admission), Logger());
+  };
+}
+
+struct World {
+  explicit World(Duration sync = {})
+      : network(loop, random), town(loop, random, on(network), sync) {
+    network.set_latency(1ms, 0ms);
+  }
+  // No tns for the substrate until heal().
+  void cut() { network.partition({{town.tns.host->id(), town.monkey.host->id()}}); }
+  void heal() {
+    network.heal();
+    (void)block_on(loop, town.substrate.host->connect(town.tns.host->addresses()[0]));
+  }
+  runtime::VirtualLoop loop;
+  SeededRandom random{3};
+  p2p::simulated::SimulatedNetwork network;
+  Town town;
+};
+
+const std::vector<std::string> kHello = {"hello.x.localhost"};
+
+TEST(TnsService, PublishesAndAnswersOnASimulatedNetwork) {
+  runtime::VirtualLoop loop;
+  SeededRandom random(1);
+  p2p::simulated::SimulatedNetwork network(loop, random);
+  run_tns_scenario(loop, random, on(network));
+}
+
+TEST(TnsService, MovesAPointerOnlyForAWholeChain) {
+  World w;
+  Town& t = w.town;
+  const auto refused = [&](p2p::NodeSigned job, p2p::NodeSigned receipt) {
+    const auto result = t.publish(std::move(job), std::move(receipt));
+    return result ? ErrorCode::unknown : result.error().code();
+  };
+  const auto good = t.chain(1, kHello);
+  const auto job = t.patrick.identity.sign(good.job);
+  const auto receipt = t.monkey.identity.sign(good.receipt);
+  EXPECT_EQ(refused(t.monkey.identity.sign(good.job), receipt), ErrorCode::permission_denied);
+  EXPECT_EQ(refused(job, t.patrick.identity.sign(good.receipt)), ErrorCode::permission_denied);
+  auto forged = job;
+  forged.record.body.back() ^= 1;
+  EXPECT_EQ(refused(forged, receipt), ErrorCode::permission_denied);
+  EXPECT_EQ(refused(receipt, job), ErrorCode::permission_denied);
+
+  const auto with = [&](auto change) {
+    auto c = t.chain(1, kHello);
+    change(c);
+    return refused(t.patrick.identity.sign(c.job), t.monkey.identity.sign(c.receipt));
+  };
+  EXPECT_EQ(with([](auto& c) { c.receipt.seq = 2; }), ErrorCode::permission_denied);
+  EXPECT_EQ(with([](auto& c) { c.receipt.branch = "dev"; }), ErrorCode::permission_denied);
+  EXPECT_EQ(with([](auto& c) { c.receipt.job = JobId("other"); }), ErrorCode::permission_denied);
+  EXPECT_EQ(with([](auto& c) { c.receipt.project = ProjectId("p"); }),
+            ErrorCode::permission_denied);
+  EXPECT_EQ(with([](auto& c) { c.job.project = c.receipt.project = ProjectId("p"); }),
+            ErrorCode::permission_denied);
+  // Signed by somebody who is not the owner that the genesis names.
+  const auto thief = crypto::KeyPair::generate(w.random);
+  EXPECT_EQ(with([&](auto& c) {
+              c.job.registration = codec::sign_record(thief, t.registration(t.owner, "hello"));
+            }),
+            ErrorCode::permission_denied);
+  EXPECT_EQ(with([](auto& c) { c.receipt.deployment = {}; }), ErrorCode::invalid_argument);
+  EXPECT_EQ(with([](auto& c) { c.receipt.hosts = {"Not A Host"}; }), ErrorCode::invalid_argument);
+  EXPECT_EQ(t.lookup(kHello[0]).error().code(), ErrorCode::not_found);
+  EXPECT_TRUE(t.publish(good));
+}
+
+TEST(TnsService, OnlyMonkeysAndPatricksPublishAndOnlyAuthClaims) {
+  World w;
+  Town& t = w.town;
+  const auto c = t.chain(1, kHello);
+  EXPECT_EQ(block_on(w.loop, t.client.publish(t.patrick.identity.sign(c.job),
+                                              t.monkey.identity.sign(c.receipt)))
+                .error()
+                .code(),
+            ErrorCode::permission_denied);
+  EXPECT_EQ(block_on(w.loop,
+                     t.client.claim(codec::sign_record(t.owner, t.registration(t.owner, "hello"))))
+                .error()
+                .code(),
+            ErrorCode::permission_denied);
+  EXPECT_EQ(t.claim(t.owner, "dev--hello").error().code(), ErrorCode::invalid_argument);
+}
+
+TEST(TnsService, SaysWhetherANameIsUnknownOrEmpty) {
+  World w;
+  Town& t = w.town;
+  EXPECT_THAT(t.lookup(kHello[0]).error().message(), testing::HasSubstr("nobody has claimed"));
+  ASSERT_TRUE(t.claim(t.owner, "hello"));
+  t.pass(1s);
+  EXPECT_THAT(t.lookup(kHello[0]).error().message(), testing::HasSubstr("nothing is deployed"));
+}
+
+TEST(TnsService, APreviewIsServedBesideMain) {
+  World w;
+  Town& t = w.town;
+  ASSERT_TRUE(t.publish(t.chain(1, kHello)));
+  const auto preview = t.publish(t.chain(2, kHello, "dev"));
+  ASSERT_TRUE(preview) << preview.error().to_string();
+  EXPECT_EQ(t.lookup("dev--hello.x.localhost")->pointer->seq, 2u);
+  EXPECT_EQ(t.lookup("hello.x.localhost")->pointer->seq, 1u);
+  EXPECT_EQ(routed_host(*preview, "dev--hello.x.localhost"), "hello.x.localhost");
+}
+
+TEST(TnsService, APublishTakesOneSyncAndTheWayThere) {
+  World w(5ms);
+  Town& t = w.town;
+  ASSERT_TRUE(t.publish(t.chain(1, kHello)));
+  const auto before = w.loop.now();
+  ASSERT_TRUE(t.publish(t.chain(2, kHello)));
+  EXPECT_LE(w.loop.now() - before, 5ms + 6ms);  // two or three one-way trips of 1 ms each way
+}
+
+TEST(TnsClient, AnswersFromItsCacheWithinTheLease) {
+  World w;
+  Town& t = w.town;
+  ASSERT_TRUE(t.publish(t.chain(1, kHello)));
+  EXPECT_EQ(t.lookup(kHello[0])->source, Client::Source::network);
+  const auto before = w.loop.now();
+  EXPECT_EQ(t.lookup(kHello[0])->source, Client::Source::cache);
+  EXPECT_EQ(w.loop.now(), before);
+  EXPECT_TRUE(t.client.cached(kHello[0]));
+  EXPECT_FALSE(t.client.cached("other.x.localhost"));
+  t.pass(1500ms);  // soft: served at once, looked up beside
+  EXPECT_EQ(t.lookup(kHello[0])->source, Client::Source::cache);
+  t.pass(900ms);
+  EXPECT_EQ(t.lookup(kHello[0])->source, Client::Source::cache);
+  t.pass(10s);
+  EXPECT_FALSE(t.client.cached(kHello[0]));
+  EXPECT_EQ(t.lookup(kHello[0])->source, Client::Source::network);
+}
+
+TEST(TnsClient, WhatIsDeployedStaysServedWithoutTns) {
+  World w;
+  Town& t = w.town;
+  ASSERT_TRUE(t.publish(t.chain(1, kHello)));
+  ASSERT_TRUE(t.lookup(kHello[0]));
+  w.cut();
+  for (int i = 0; i < 20; ++i) {
+    t.pass(3s);
+    const auto before = w.loop.now();
+    const auto found = t.lookup(kHello[0]);
+    ASSERT_TRUE(found) << found.error().to_string();
+    EXPECT_EQ(found->source, Client::Source::stale);
+    EXPECT_LE(w.loop.now() - before, 300ms);
+    const auto next = w.loop.now();
+    EXPECT_TRUE(t.lookup(kHello[0]));
+    EXPECT_EQ(w.loop.now(), next) << "one wait for a silent tns, not one for each request";
+  }
+  EXPECT_EQ(t.lookup("never.x.localhost").error().code(), ErrorCode::unavailable);
+  ASSERT_TRUE(t.publish(t.chain(2, kHello)));
+  w.heal();
+  t.pass(3s);
+  EXPECT_EQ(t.lookup(kHello[0])->pointer->seq, 2u);
+}
+
+TEST(TnsClient, GossipMakesItLookAgainAtOnce) {
+  World w;
+  Town& t = w.town;
+  ASSERT_TRUE(t.publish(t.chain(1, kHello)));
+  ASSERT_TRUE(t.lookup(kHello[0]));
+  std::vector<std::uint64_t> heard;
+  t.client.on_moved([&](const Moved& moved) { heard.push_back(moved.seq); });
+  ASSERT_TRUE(t.publish(t.chain(2, kHello)));
+  t.pass(50ms);
+  EXPECT_EQ(heard, (std::vector<std::uint64_t>{2}));
+  EXPECT_EQ(t.lookup(kHello[0])->pointer->seq, 2u);
+}
+
+TEST(TnsClient, FalseGossipTakesNothingAway) {
+  World w;
+  Town& t = w.town;
+  ASSERT_TRUE(t.publish(t.chain(1, kHello)));
+  ASSERT_TRUE(t.lookup(kHello[0]));
+  const Moved lie{ProjectId("p"), "main", 99, kHello};
+  ASSERT_TRUE(t.monkey.host->publish(std::string(kMovedTopic), codec::to_cbor(lie)));
+  ASSERT_TRUE(t.monkey.host->publish(std::string(kMovedTopic), Bytes{0xff, 0x00}));
+  t.pass(50ms);
+  EXPECT_EQ(t.lookup(kHello[0])->pointer->seq, 1u);
+  w.cut();
+  ASSERT_TRUE(t.monkey.host->publish(std::string(kMovedTopic), codec::to_cbor(lie)));
+  t.pass(50ms);
+  EXPECT_EQ(t.lookup(kHello[0])->pointer->seq, 1u);
+}
+
+TEST(TnsClient, ManyWhoAskForOneNameAreOneQuestion) {
+  World w;
+  Town& t = w.town;
+  ASSERT_TRUE(t.publish(t.chain(1, kHello)));
+  runtime::TaskGroup tasks(w.loop);
+  int found = 0;
+  for (int i = 0; i < 2000; ++i)  // more than the router takes at once
+    tasks.spawn([](Client& c, int& n) -> Task<void> {
+      if (co_await c.lookup("hello.x.localhost")) ++n;
+    }(t.client, found));
+  block_on(w.loop, tasks.join());
+  EXPECT_EQ(found, 2000);
+}
+
+TEST(TnsClient, MadeUpNamesAreBoundedAndPushOutNoRealOne) {
+  World w;
+  Town& t = w.town;
+  ASSERT_TRUE(t.publish(t.chain(1, kHello)));
+  ASSERT_TRUE(t.lookup(kHello[0]));
+  for (int i = 0; i < 2500; ++i)
+    EXPECT_FALSE(t.lookup("made-up-" + std::to_string(i) + ".x.localhost"));
+  EXPECT_LE(t.client.cached_hosts(), 2001u);
+  w.cut();
+  EXPECT_TRUE(t.lookup(kHello[0]));
+  EXPECT_EQ(t.lookup("bad host").error().code(), ErrorCode::invalid_argument);
+}
+
+TEST(TnsClient, BelievesOnlyNodesThatMaySpeakForTns) {
+  // A member without the role answers as if it were tns.
+  struct Impostor {
+    p2p::NodeSigned item;
+    Task<Result<Lookup::Response>> handle(command::Peer, Lookup::Request) {
+      co_return Lookup::Response{item};
+    }
+  };
+  World w;
+  Town& t = w.town;
+  block_on(w.loop, t.service->stop());
+  Pointer lie;
+  lie.hosts = kHello;
+  Impostor impostor{t.monkey.identity.sign(lie)};
+  t.tns.router.serve(kProtocol, impostor, command::List<Lookup>{});
+  EXPECT_EQ(t.lookup(kHello[0]).error().code(), ErrorCode::unavailable);
+  block_on(w.loop, t.tns.router.unserve(kProtocol));
+}
+
+}  // namespace
+}  // namespace tau::tns
