@@ -18,7 +18,7 @@
 namespace tau::content {
 
 struct Fetch {
-  std::vector<PeerId> hints;                     // asked first
+  std::vector<PeerId> hints = {};                // asked first
   Duration deadline = std::chrono::seconds(30);  // in all
   store::Durability durability = store::Durability::buffered;
 };

@@ -3,6 +3,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include "codec/peer_id.h"
 #include "codec/varint.h"
 #include "content/exchange_scenario.h"
 #include "p2p/simulated/network.h"
@@ -14,10 +15,12 @@ using ::testing::HasSubstr;
 
 struct SimulatedWorld {
   runtime::VirtualLoop loop;
-  p2p::SimulatedNetwork network{loop};
+  SeededRandom random{1};
+  p2p::simulated::SimulatedNetwork network{loop, random};
   command::Members::HostFactory factory() {
     return [this](const crypto::KeyPair& key, p2p::Admission admission) {
-      return std::make_unique<p2p::SimulatedHost>(network, key.public_key(), std::move(admission));
+      return std::make_unique<p2p::simulated::SimulatedHost>(
+          network, codec::peer_id_of(key.public_key()), std::move(admission), Logger());
     };
   }
 };
@@ -28,10 +31,6 @@ class ExchangeSimulated : public ::testing::Test {
  protected:
   SimulatedWorld world_;
   Cloud cloud_{world_.loop, world_.factory(), 4};
-
-  p2p::SimulatedHost& host(std::size_t i) {
-    return static_cast<p2p::SimulatedHost&>(cloud_[i].host);
-  }
 };
 
 TEST_F(ExchangeSimulated, ConcurrentGetsOfABlockShareOneFetch) {
@@ -53,7 +52,7 @@ TEST_F(ExchangeSimulated, ConcurrentGetsOfABlockShareOneFetch) {
 
 TEST_F(ExchangeSimulated, AGetThatGivesUpLeavesTheOthersTheirFetch) {
   const Block block = block_of("patience");
-  world_.network.set_latency(100ms);
+  world_.network.set_latency(100ms, 0ms);
   cloud_.put(0, {block});
   runtime::TaskGroup hasty(world_.loop), patient(world_.loop);
   const auto get = [](Exchange& exchange, Cid cid, PeerId hint, bool& ok) -> Task<void> {
@@ -79,11 +78,26 @@ TEST_F(ExchangeSimulated, APeerThatDiesInTheMiddleIsReplacedByAnotherHolder) {
   const Tree tree = tree_of(20'000'000);
   cloud_.put(0, tree.blocks);
   cloud_.put(2, tree.blocks);
-  world_.loop.call_after(6ms, [&] { host(0).kill(); });
+  world_.loop.call_after(6ms, [&] { world_.network.kill(cloud_.id(0)); });
   const auto size = cloud_.get_dag(1, tree.root, {.hints = {cloud_.id(0)}});
   ASSERT_TRUE(size) << size.error().to_string();
   EXPECT_EQ(size->blocks, tree.blocks.size());
   EXPECT_GT(cloud_.counters(2).bitswap.blocks_sent, 0u);
+}
+
+TEST_F(ExchangeSimulated, APartitionDelaysAFetchAndAnotherHolderEndsIt) {
+  const Tree tree = tree_of(2'000'000);
+  cloud_.put(0, tree.blocks);
+  cloud_.put(2, tree.blocks);
+  world_.network.partition({{cloud_.id(0)}});
+  const auto before = world_.loop.now();
+  ASSERT_TRUE(cloud_.get_dag(1, tree.root, {.hints = {cloud_.id(0), cloud_.id(2)}}));
+  EXPECT_LT(world_.loop.now() - before, 10s);
+  // Behind the partition there is nobody, until it heals.
+  EXPECT_FALSE(cloud_.get(0, block_of("x").cid, {.deadline = 3s}));
+  world_.network.heal();
+  cloud_.put(2, {block_of("x")});
+  EXPECT_TRUE(cloud_.get(0, block_of("x").cid));
 }
 
 TEST_F(ExchangeSimulated, ASilentPeerCostsPatienceNotTheBlock) {
@@ -140,7 +154,7 @@ TEST_F(ExchangeSimulated, AStoreThatCannotWriteFailsTheGet) {
 }
 
 TEST_F(ExchangeSimulated, StoppingEndsTheGetsThatAreUnderWay) {
-  world_.network.set_latency(1s);
+  world_.network.set_latency(1s, 0ms);
   runtime::TaskGroup group(world_.loop);
   std::optional<Error> seen;
   group.spawn([](Exchange& exchange, Cid cid, std::optional<Error>& out) -> Task<void> {

@@ -1,3 +1,4 @@
+#include "codec/peer_id.h"
 #include "p2p/simulated/network.h"
 #include "services/hoarder/service_scenario.h"
 
@@ -7,13 +8,18 @@ namespace {
 using namespace std::chrono_literals;
 using runtime::block_on;
 
+command::Members::HostFactory on(p2p::simulated::SimulatedNetwork& network) {
+  return [&network](const crypto::KeyPair& key, p2p::Admission admission) {
+    return std::make_unique<p2p::simulated::SimulatedHost>(
+        network, codec::peer_id_of(key.public_key()), std::move(admission), Logger());
+  };
+}
+
 TEST(HoarderService, KeepsContentOnASimulatedNetwork) {
   runtime::VirtualLoop loop;
   SeededRandom random(1);
-  p2p::SimulatedNetwork network(loop);
-  run_hoarder_scenario(loop, random, [&](const crypto::KeyPair& key, p2p::Admission admission) {
-    return std::make_unique<p2p::SimulatedHost>(network, key.public_key(), std::move(admission));
-  });
+  p2p::simulated::SimulatedNetwork network(loop, random);
+  run_hoarder_scenario(loop, random, on(network));
 }
 
 class Hoarder : public ::testing::Test {
@@ -59,12 +65,8 @@ class Hoarder : public ::testing::Test {
 
   runtime::VirtualLoop loop_;
   SeededRandom random_{1};
-  p2p::SimulatedNetwork network_{loop_};
-  command::Members members_{loop_, random_,
-                            [this](const crypto::KeyPair& key, p2p::Admission admission) {
-                              return std::make_unique<p2p::SimulatedHost>(
-                                  network_, key.public_key(), std::move(admission));
-                            }};
+  p2p::simulated::SimulatedNetwork network_{loop_, random_};
+  command::Members members_{loop_, random_, on(network_)};
   std::vector<std::unique_ptr<Storage>> storage_;
   store::MemoryKv promises_;
   std::unique_ptr<Service> service_;
@@ -154,7 +156,7 @@ TEST_F(Hoarder, ManyHoldsAtOnceAllEndAndStoppingEndsThoseThatWait) {
   }
   block_on(loop_, group.join());
   EXPECT_EQ(held, 30u);
-  network_.set_latency(1s);
+  network_.set_latency(1s, 0ms);
   for (std::uint64_t i = 0; i < 30; ++i)
     group.spawn(one(members_[0].caller, id(1), content_of(100, 200 + i).root, held, refused));
   block_on(loop_, runtime::sleep_for(2s));
