@@ -1,6 +1,7 @@
 #include "node/node.h"
 
 #include <algorithm>
+#include <set>
 
 #include "content/exchange.h"
 #include "http/json.h"
@@ -8,6 +9,7 @@
 #include "node/announcer.h"
 #include "node/hoarders.h"
 #include "node/mesh.h"
+#include "node/user_api.h"
 #include "services/auth/service.h"
 #include "services/hoarder/service.h"
 #include "services/monkey/service.h"
@@ -21,6 +23,10 @@
 
 namespace tau::node {
 namespace {
+
+constexpr const char* kVersion = "0.1.0";
+// Where a node with an `api` listener offers the API for users.
+constexpr std::string_view kUserApiPrefix = "/v1/cloud";
 
 using StopPart = std::move_only_function<Task<void>()>;
 
@@ -44,6 +50,8 @@ std::string_view name_of(Node::State state) {
 
 // Destroyed in reverse: what is below stands on what is above.
 struct Node::Parts {
+  explicit Parts(runtime::Loop& loop) : served(loop) {}
+
   std::unique_ptr<p2p::Host> host;
   std::unique_ptr<store::Kv> kv;
   std::optional<command::Router> router;
@@ -64,9 +72,13 @@ struct Node::Parts {
   std::optional<monkey::Service> monkey;
   std::optional<substrate::Service> substrate;
 
+  std::optional<UserApi> user_api;
+  http::Router user_routes;  // the same API at the root, for serve_user()
   http::Router api_routes;
   std::optional<http::Server> api;
   std::optional<net::Endpoint> api_at;
+  std::set<runtime::Scope*> serving;  // requests of serve_user() under way
+  runtime::Signal served;
   std::optional<Announcer> announcer;
 
   // What has started, for stopping in reverse.
@@ -162,6 +174,10 @@ Task<Status> Node::build() {
                         process_.planes(options_.http_threads, options_.http_address),
                         std::move(options), log_.named(name_ + "/substrate"));
   }
+  p.user_api.emplace(loop, *p.caller,
+                     UserApi::Options{options_.network_name, options_.network_suffix, kVersion});
+  p.user_api->mount(p.user_routes, "");
+  p.user_api->mount(p.api_routes, kUserApiPrefix);
   if (options_.api_listen)
     p.api.emplace(loop, http::fenced({}, p.api_routes.as_handler()), http::Server::Options{},
                   log_.named(name_ + "/api"));
@@ -230,7 +246,7 @@ Task<Status> Node::start_parts() {
 Task<Status> Node::start() {
   CHECK(state_ == State::made || state_ == State::stopped);
   state_ = State::starting;
-  parts_ = std::make_unique<Parts>();
+  parts_ = std::make_unique<Parts>(process_.loop());
   Status status = co_await build();
   if (status) status = co_await start_parts();
   if (!status || state_ != State::starting) {
@@ -271,6 +287,8 @@ Task<void> Node::stop_parts(Manner manner) {
   } else if (p.host) {
     co_await p.host->stop();
   }
+  for (runtime::Scope* request : std::set(p.serving)) request->cancel();
+  while (!p.serving.empty()) (void)co_await p.served.wait();
   while (!p.started.empty()) {
     auto [what, stop] = std::move(p.started.back());
     p.started.pop_back();
@@ -327,9 +345,19 @@ command::Router& Node::router() {
   return *parts_->router;
 }
 
-Task<void> Node::serve_user(http::Request&, http::ResponseWriter& response) {
-  response.send(http::error_response(Error(ErrorCode::unimplemented, "no API for users here")));
-  co_return;
+Task<void> Node::serve_user(http::Request& request, http::ResponseWriter& response) {
+  if (state_ != State::running) {
+    response.send(
+        http::error_response(Error(ErrorCode::unavailable, "node " + name_ + " does not run")));
+    co_return;
+  }
+  Parts& p = *parts_;  // stop_parts() waits for us
+  runtime::Scope& caller = co_await runtime::current_scope();
+  runtime::Scope inner(process_.loop(), caller);
+  p.serving.insert(&inner);
+  co_await p.user_routes.handle(request, response).in(inner);
+  p.serving.erase(&inner);
+  p.served.notify_all();
 }
 
 Task<Status> Node::connect(std::string multiaddr) {
