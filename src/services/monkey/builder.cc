@@ -8,6 +8,7 @@
 #include "crypto/ed25519.h"
 #include "process/archive.h"
 #include "runtime/task_group.h"
+#include "services/monkey/wasm_exports.h"
 
 namespace tau::monkey {
 namespace {
@@ -65,6 +66,21 @@ std::string with_real_paths(std::string_view line, const std::string& folder) {
   }
 }
 
+// The export that the config calls must be there; found here, it is no 500 for somebody else.
+Status check_export(const project::PlannedFunction& planned, BytesView module) {
+  TRY(const auto exports, exported_functions(module));
+  const std::string& call = planned.function.call;
+  if (std::ranges::find(exports, call) != exports.end()) return {};
+  std::string names;
+  for (const auto& name : exports) {
+    if (names.size() < 200) names += (names.empty() ? "" : ", ") + harmless(name);
+  }
+  return fail(ErrorCode::failed_precondition,
+              fmt::format("{} says call: {}, but the module exports no such function (it exports: "
+                          "{})",
+                          planned.place.file, call, names.empty() ? "none" : names));
+}
+
 Result<Files> unpack(BytesView tar, std::size_t bytes_max) {
   process::ArchiveLimits limits;
   limits.bytes_max = bytes_max;
@@ -105,12 +121,16 @@ Builder::Builder(runtime::Loop& loop, content::Exchange& exchange, process::Runn
       options_(std::move(options)),
       sandboxes_(loop, std::max<std::size_t>(options_.builds_max, 1)) {}
 
+Task<Status> Builder::prepare() {
+  if (!probed_) CO_TRY_STATUS(images_.probe(runner_));
+  probed_ = true;
+  co_return Status{};
+}
+
 Task<Result<Built>> Builder::build(patrick::Job job, auth::Registration registration, PeerId from,
                                    BuildLog& log) {
   const TimePoint start = loop_.now();
-  if (!probed_) CO_TRY_STATUS(images_.probe(runner_));
-  probed_ = true;
-
+  CO_TRY_STATUS(prepare());
   Run run(loop_, log);
   CO_TRY(run.sources, fetch(job, registration, from, log));
   const project::Target target{job.project, job.branch, options_.suffix};
@@ -252,8 +272,12 @@ Task<Result<BuiltFunction>> Builder::make(Run& run, std::size_t index) {
   out.toolchain = image->toolchain;
   out.input_digest = co_await pool_.run([&] { return digest_of(*image, files); });
   if (const auto known = cache_.find(out.input_digest)) {
-    if (co_await still_here(*known)) {
+    content::LocalSource local(exchange_.blocks());
+    const auto module =
+        co_await content::read_file(local, *known, options_.limits.output_bytes_max);
+    if (module) {
       run.log.line(planned.key, "unchanged: its module is " + known->to_string());
+      CO_TRY_SYNC_STATUS(check_export(planned, *module));
       out.module = *known;
       co_return out;
     }
@@ -263,13 +287,14 @@ Task<Result<BuiltFunction>> Builder::make(Run& run, std::size_t index) {
   auto command =
       co_await pool_.run([&] { return build_command(*image, *workflow, files, options_.limits); });
   if (!command) co_return fail(command.error());
-  CO_TRY(out.module, compile(run, planned.key, folder, std::move(*command)));
+  CO_TRY(out.module, compile(run, planned, folder, std::move(*command)));
   CO_TRY_STATUS(cache_.put(out.input_digest, out.module, loop_.wall_unix_ms()));
   co_return out;
 }
 
-Task<Result<codec::Cid>> Builder::compile(Run& run, const std::string& key,
+Task<Result<codec::Cid>> Builder::compile(Run& run, const project::PlannedFunction& planned,
                                           const std::string& folder, process::Command command) {
+  const std::string& key = planned.key;
   std::vector<std::string> said;
   const auto line = [&](std::string_view text) {
     const std::string real = with_real_paths(text, folder);
@@ -306,6 +331,7 @@ Task<Result<codec::Cid>> Builder::compile(Run& run, const std::string& key,
   };
   auto cut = co_await pool_.run([&]() -> Result<Cut> {
     TRY(const Bytes module, module_of(exit->results, options_.limits));
+    TRY_STATUS(check_export(planned, module));
     return Cut{module.size(), content::file_of(module)};
   });
   if (!cut) co_return fail(cut.error());
@@ -314,12 +340,6 @@ Task<Result<codec::Cid>> Builder::compile(Run& run, const std::string& key,
   run.log.line(key, fmt::format("built in {}: {} bytes, {}", ms(loop_.now() - start), cut->bytes,
                                 root.to_string()));
   co_return root;
-}
-
-Task<bool> Builder::still_here(codec::Cid module) {
-  content::LocalSource local(exchange_.blocks());
-  const auto bytes = co_await content::read_file(local, module, options_.limits.output_bytes_max);
-  co_return bytes.has_value();
 }
 
 }  // namespace tau::monkey

@@ -41,6 +41,10 @@ class Builder {
   Builder(runtime::Loop& loop, content::Exchange& exchange, process::Runner& runner,
           ModuleCache& cache, runtime::ThreadPool& pool, BuilderOptions options);
 
+  // Learns what this machine builds with; build() does it, too, if nobody did. Errors:
+  // failed_precondition (says what to install or to enable).
+  Task<Status> prepare();
+
   // `from` holds the archives. Errors: invalid_argument and failed_precondition (mistakes of the
   // project: every one, a line each, with its place), and what the network says.
   Task<Result<Built>> build(patrick::Job job, auth::Registration registration, PeerId from,
@@ -53,9 +57,8 @@ class Builder {
                               PeerId from, BuildLog& log);
   Task<void> build_one(Run& run, std::size_t index);
   Task<Result<BuiltFunction>> make(Run& run, std::size_t index);
-  Task<Result<codec::Cid>> compile(Run& run, const std::string& key, const std::string& folder,
-                                   process::Command command);
-  Task<bool> still_here(codec::Cid module);
+  Task<Result<codec::Cid>> compile(Run& run, const project::PlannedFunction& planned,
+                                   const std::string& folder, process::Command command);
 
   runtime::Loop& loop_;
   content::Exchange& exchange_;

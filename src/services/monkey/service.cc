@@ -38,7 +38,6 @@ Service::Service(runtime::Loop& loop, p2p::Host& host, command::Caller& caller, 
       options_(std::move(options)),
       cache_(kv),
       builder_(loop, exchange, runner, cache_, pool, options_.builder),
-      runner_(runner),
       changed_(loop) {}
 
 Service::~Service() { CHECK(!tasks_); }
@@ -46,15 +45,12 @@ Service::~Service() { CHECK(!tasks_); }
 Task<Status> Service::start() {
   CHECK(!tasks_);
   CO_TRY_STATUS(cache_.load());
-  // Not the end of the start: each job says it again to the person who pushed, and works as soon
-  // as the machine was set right.
-  if (const Status sandbox = co_await runner_.sandbox_available(); !sandbox)
-    log_.error("no job can be built here: " + sandbox.error().message());
   tasks_ = std::make_unique<runtime::TaskGroup>(loop_);
   peers_changed_ = std::make_shared<runtime::Signal*>(&changed_);
   host_.on_peer([held = peers_changed_](const PeerId&, bool) {
     if (*held) (*held)->notify_all();
   });
+  tasks_->spawn(prepare());
   tasks_->spawn(watch_patricks());
   co_return Status{};
 }
@@ -65,6 +61,14 @@ Task<void> Service::stop() {
   co_await tasks_->stop();
   tasks_.reset();
   served_.clear();
+}
+
+// Not a condition of the start: each job says it again to the person who pushed, and works as soon
+// as the machine was set right.
+Task<void> Service::prepare() {
+  const Status prepared = co_await builder_.prepare();
+  if (!prepared && prepared.error().code() != ErrorCode::cancelled)
+    log_.error("no job can be built here: " + prepared.error().message());
 }
 
 Task<void> Service::watch_patricks() {

@@ -46,6 +46,7 @@ class Service {
     std::uint64_t fence = 0;
     Duration lease{};
   };
+  Task<void> prepare();
   Task<void> watch_patricks();
   Task<void> serve(PeerId patrick);
   Task<void> work(Taken taken);
@@ -64,7 +65,6 @@ class Service {
   Options options_;
   ModuleCache cache_;
   Builder builder_;
-  process::Runner& runner_;
 
   std::map<PeerId, std::size_t> served_;  // patrick -> tasks that take jobs from it
   std::size_t building_ = 0;

@@ -1,0 +1,64 @@
+// Real builds: the real compiler in the real sandbox, on a simulated network in real time.
+#include "process/local.h"
+#include "services/monkey/service_scenario.h"
+
+namespace tau::monkey {
+namespace {
+
+class MonkeySandboxTest : public ::testing::Test {
+ protected:
+  void SetUp() override {
+    const Status sandbox = runtime::block_on(loop, runner.sandbox_available());
+    ASSERT_TRUE(sandbox) << sandbox.error().message();
+    town = std::make_unique<Town>(loop, random, hosts_on(network), runner);
+  }
+
+  runtime::RealLoop loop;
+  SystemRandom random;
+  p2p::simulated::SimulatedNetwork network{loop, random};
+  process::LocalRunner runner{loop, {}, Logger()};
+  std::unique_ptr<Town> town;
+};
+
+TEST_F(MonkeySandboxTest, CompilesACppFunctionIntoAModule) {
+  const TimePoint start = loop.now();
+  const auto done = town->push_and_wait();
+  ASSERT_TRUE(done.deployment) << done.error << "\n" << town->patrick.log;
+  std::printf("push to published: %ld ms\n%s",
+              static_cast<long>((loop.now() - start) / std::chrono::milliseconds(1)),
+              town->patrick.log.c_str());
+  const auto again = town->push_and_wait();
+  EXPECT_EQ(again.deployment, done.deployment);
+}
+
+TEST_F(MonkeySandboxTest, ShowsTheCompilersWordsAndTheirPlaces) {
+  town->code["functions/ping/main.cc"] = "int f() {\n  return undeclared_name;\n}\n";
+  const auto done = town->push_and_wait();
+  EXPECT_FALSE(done.deployment);
+  EXPECT_NE(done.error.find("functions/ping/main.cc:2:10: error: use of undeclared identifier"),
+            std::string::npos)
+      << done.error;
+}
+
+TEST_F(MonkeySandboxTest, BearsHostileBuilds) {
+  const char* const scripts[] = {
+      "ln -s /etc/passwd /out/main.wasm",
+      "mkfifo /out/main.wasm",
+      "yes | head -c 50000000",
+      "head -c 2000000000 /dev/zero > /out/main.wasm",
+      "kill -9 $PPID",
+      "cat /dev/zero > /proc/$PPID/fd/3",
+      "exit 3",
+      "rm -rf /src /out/* / 2>/dev/null; true",
+  };
+  for (const char* script : scripts) {
+    town->code["functions/ping/.taubyte/build.sh"] = script;
+    const auto done = town->push_and_wait();
+    EXPECT_FALSE(done.deployment) << script;
+    EXPECT_NE(done.error.find("function \"ping\""), std::string::npos) << script << done.error;
+  }
+  EXPECT_TRUE(town->tns.published.empty());
+}
+
+}  // namespace
+}  // namespace tau::monkey
