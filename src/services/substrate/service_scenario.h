@@ -111,7 +111,7 @@ inline project::DeployedFunction function(std::string name, std::string method, 
 class World {
  public:
   World(runtime::Loop& loop, command::Members::HostFactory hosts, net::Network& network,
-        std::vector<Plane> planes, std::size_t threads)
+        std::vector<Plane> planes, std::size_t threads, vm::Engine& engine, std::uint16_t port = 0)
       : loop_(loop), network_(network), members_(loop, random_, std::move(hosts)), pool_(threads) {
     members_.add({"substrate"});
     members_.add({"tns"});
@@ -123,7 +123,7 @@ class World {
     client_ = std::make_unique<tns::Client>(loop, *members_[0].host, members_[0].caller,
                                             members_[0].admission, Logger());
     Options options;
-    options.listen = {{"127.0.0.1", 0}};
+    options.listen = {{"127.0.0.1", port}};
     options.plane.suffix = "test.localhost";
     options.plane.body_bytes_max = 1000;
     service =
@@ -203,7 +203,6 @@ class World {
   std::unique_ptr<Tns> tns_;
   std::unique_ptr<tns::Client> client_;
   runtime::ThreadPool pool_;
-  ScriptEngine engine;
   std::unique_ptr<Service> service;
   ProjectId project{id_of("project")};
   std::uint64_t seq_ = 0;

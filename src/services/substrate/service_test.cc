@@ -22,10 +22,10 @@ class Substrate : public testing::Test {
       : world_(
             loop_,
             [this](const crypto::KeyPair& key, p2p::Admission admission) {
-              return std::make_unique<p2p::SimulatedHost>(peers_, key.public_key(),
-                                                          std::move(admission));
+              return std::make_unique<p2p::simulated::SimulatedHost>(
+                  peers_, codec::peer_id_of(key.public_key()), std::move(admission), Logger());
             },
-            sockets_.host("127.0.0.1"), {{loop_, sockets_.host("127.0.0.1")}}, 0) {
+            sockets_.host("127.0.0.1"), {{loop_, sockets_.host("127.0.0.1")}}, 0, engine_) {
     const Status started = block_on(loop_, world_.start());
     EXPECT_TRUE(started) << started.error().to_string();
   }
@@ -49,8 +49,10 @@ class Substrate : public testing::Test {
   }
 
   runtime::VirtualLoop loop_;
-  p2p::SimulatedNetwork peers_{loop_};
+  SeededRandom random_{11};
+  p2p::simulated::SimulatedNetwork peers_{loop_, random_};
   net::SimulatedNetwork sockets_{loop_};
+  scenario::ScriptEngine engine_;
   scenario::World world_;
 };
 
@@ -119,7 +121,7 @@ TEST_F(Substrate, AFailureHasAnIdThatTheLogsKnow) {
   EXPECT_EQ(call("GET", "/busy").status, 503);
   EXPECT_EQ(call("GET", "/broken").status, 500);
   EXPECT_EQ(call("GET", "/broken").status, 500);
-  EXPECT_EQ(world_.engine.compiled, 4) << "a module that does not compile is not tried each time";
+  EXPECT_EQ(engine_.compiled, 4) << "a module that does not compile is not tried each time";
   EXPECT_EQ(ask<Statistics>({})->failures, 5u);
 }
 
@@ -145,8 +147,7 @@ TEST_F(Substrate, WhatIsDeployedStaysServedWhileTnsAndHoardersAreAway) {
   deploy({function("ping", "GET", "/ping", module("say one"))});
   EXPECT_EQ(call("GET", "/ping").body, "one");
   const PeerId me = world_.members_[0].identity.id();
-  peers_.cut(me, world_.members_[1].identity.id());
-  peers_.cut(me, world_.members_[2].identity.id());
+  peers_.partition({{me}});
   for (int i = 0; i < 10; ++i) {
     block_on(loop_, runtime::sleep_for(1s));
     EXPECT_EQ(call("GET", "/ping").body, "one");
@@ -170,7 +171,7 @@ TEST_F(Substrate, TheBlocksCameFromAnotherNodeAndOnlyOnce) {
   EXPECT_EQ(statistics->requests, 20u);
   EXPECT_EQ(statistics->modules_fetched, 1u);
   EXPECT_EQ(statistics->blocks_from_peers, 2u);
-  EXPECT_EQ(world_.engine.compiled, 1);
+  EXPECT_EQ(engine_.compiled, 1);
 }
 
 TEST_F(Substrate, TracesTheFirstAndTheLastRequestOfARoute) {
@@ -202,7 +203,8 @@ TEST_F(Substrate, TracesTheFirstAndTheLastRequestOfARoute) {
 // The planes on loops and threads of their own, over real sockets.
 TEST(SubstratePlanes, ServeOnTheirOwnThreads) {
   runtime::RealLoop control;
-  p2p::SimulatedNetwork peers(control);
+  SeededRandom random(11);
+  p2p::simulated::SimulatedNetwork peers(control, random);
   struct Thread {
     runtime::RealLoop loop;
     net::Sockets sockets{loop};
@@ -217,14 +219,15 @@ TEST(SubstratePlanes, ServeOnTheirOwnThreads) {
     t.thread = std::thread([&t] { t.loop.run(); });
   }
   net::Sockets sockets(control);
+  scenario::ScriptEngine engine;
   {
     scenario::World world(
         control,
         [&](const crypto::KeyPair& key, p2p::Admission admission) {
-          return std::make_unique<p2p::SimulatedHost>(peers, key.public_key(),
-                                                      std::move(admission));
+          return std::make_unique<p2p::simulated::SimulatedHost>(
+              peers, codec::peer_id_of(key.public_key()), std::move(admission), Logger());
         },
-        sockets, planes, 1);
+        sockets, planes, 1, engine);
     const Status started = block_on(control, world.start());
     ASSERT_TRUE(started) << started.error().to_string();
     const auto module = block_on(control, world.module("say one"));
@@ -248,7 +251,7 @@ TEST(SubstratePlanes, ServeOnTheirOwnThreads) {
         control, caller.call<ReadTrace>(me, kProtocol, {"hello.test.localhost", "/ping", "GET"}));
     ASSERT_TRUE(trace);
     EXPECT_EQ(trace->requests, 100u);
-    EXPECT_EQ(world.engine.compiled, 2);
+    EXPECT_EQ(engine.compiled, 2);
     const auto lines =
         block_on(control, caller.call<ReadLogs>(me, kProtocol, {world.project, 0, 1000, 0}));
     EXPECT_EQ(lines->lines.size(), 100u);

@@ -16,6 +16,12 @@ auto least_recently_used(Map& map) {
   });
 }
 
+// That nobody has it now says nothing about whether it exists: who deployed it has it.
+std::unexpected<Error> not_fetched(Error error, std::string what) {
+  if (error.code() == ErrorCode::not_found) error = Error(ErrorCode::unavailable, error.message());
+  return fail(std::move(error).context("fetching " + what));
+}
+
 }  // namespace
 
 Sites::Sites(runtime::Loop& loop, content::Exchange& exchange, vm::Engine& engine,
@@ -55,8 +61,7 @@ Task<Result<Sites::SitePointer>> Sites::load_site(codec::Cid cid, ProjectId proj
   how.hints = std::move(hints);
   how.deadline = options_.fetch_time_max;
   auto block = co_await exchange_.get(cid, std::move(how));
-  if (!block)
-    co_return fail(std::move(block).error().context("fetching deployment " + cid.to_string()));
+  if (!block) co_return not_fetched(std::move(block).error(), "deployment " + cid.to_string());
   auto deployment = project::decode_deployment(*block);
   if (!deployment)
     co_return fail(ErrorCode::data_loss, "block " + cid.to_string() + " of project " +

@@ -1,5 +1,6 @@
-// The HTTP path alone: answers "pong" to everything, as nginx does with `return 200`. The load
-// driver runs it beside nginx. Usage: http_static_server PORT
+// The HTTP path alone: answers "pong" to everything, as nginx does with `return 200`, which is its
+// baseline. wrk drives it from another core. Usage: http_static_server PORT
+#include <array>
 #include <cstdio>
 #include <cstdlib>
 
@@ -22,8 +23,7 @@ int main(int argc, char** argv) {
   tau::runtime::RealLoop loop;
   tau::net::Sockets sockets(loop);
   tau::http::Server server(loop, pong, {});
-  auto listener =
-      sockets.listen({"127.0.0.1", static_cast<std::uint16_t>(std::atoi(argv[1]))});
+  auto listener = sockets.listen({"127.0.0.1", static_cast<std::uint16_t>(std::atoi(argv[1]))});
   if (!listener) {
     std::fprintf(stderr, "%s\n", listener.error().message().c_str());
     return 1;
