@@ -1,6 +1,6 @@
 // A node's certificate: what its network lets it be. Signed by the network's root key; bound to the
 // node's peer id; it expires. Shown on every connection before anything else is said
-// (p2p/admission.h), and every command names the roles that may call it (command/router.h).
+// (native/swarm/src/admission.rs), and every command names the roles that may call it (command/router.h).
 //
 // Wire form: DAG-CBOR map {"body": bytes, "signature": bytes}, where body is the DAG-CBOR of
 // Certificate and the signature is Ed25519 over "tau certificate v1\0" + body.

@@ -1,6 +1,6 @@
 // A libp2p host: what a node is to its peers. Two implementations: p2p/libp2p (rust-libp2p, real
 // sockets) and p2p/simulated (virtual time). Both admit only members: a connection exists for the
-// code above only after both ends have shown a certificate of the network (p2p/admission.h).
+// code above only after both ends have shown a certificate of the network (native/swarm/src/admission.rs).
 //
 // Threads: everything is called, and every callback runs, on the loop thread of the host's owner.
 #pragma once
