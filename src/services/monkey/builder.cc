@@ -18,6 +18,9 @@ using Files = std::map<std::string, Bytes>;
 // What a compiler says of a mistake and its place; more of them are in the log.
 constexpr std::size_t kCompilerErrorsMax = 5;
 
+constexpr std::string_view kWarmImage = "taubyte/cpp-wasi";
+constexpr std::size_t kHeadersBytesMax = 48u << 20;
+
 std::string ms(Duration d) {
   return fmt::format("{:.2f} s", static_cast<double>(d / std::chrono::milliseconds(1)) / 1000);
 }
@@ -125,6 +128,26 @@ Task<Status> Builder::prepare() {
   if (!probed_) CO_TRY_STATUS(images_.probe(runner_));
   probed_ = true;
   co_return Status{};
+}
+
+Task<Status> Builder::warm_up() {
+  CO_TRY_STATUS(prepare());
+  const Image& image = *images_.find(kWarmImage);
+  const std::string key = to_hex(crypto::sha256(as_bytes("headers of " + image.toolchain)));
+  if (const auto known = cache_.find(key)) {
+    content::LocalSource local(exchange_.blocks());
+    auto headers = co_await content::read_file(local, *known, kHeadersBytesMax);
+    if (headers) {
+      images_.use_headers(std::move(*headers));
+      co_return Status{};
+    }
+  }
+  CO_TRY(const auto permit, sandboxes_.acquire());
+  CO_TRY(Bytes headers, images_.make_headers(runner_));
+  CO_TRY(const codec::Cid root,
+         content::add_file(exchange_.blocks(), headers, store::Durability::buffered));
+  images_.use_headers(std::move(headers));
+  co_return co_await cache_.put(key, root, loop_.wall_unix_ms());
 }
 
 Task<Result<Built>> Builder::build(patrick::Job job, auth::Registration registration, PeerId from,
@@ -284,12 +307,29 @@ Task<Result<BuiltFunction>> Builder::make(Run& run, std::size_t index) {
     CO_TRY_STATUS(cache_.forget(out.input_digest));
   }
   CO_TRY(const auto permit, sandboxes_.acquire());
-  auto command =
-      co_await pool_.run([&] { return build_command(*image, *workflow, files, options_.limits); });
-  if (!command) co_return fail(command.error());
-  CO_TRY(out.module, compile(run, planned, folder, std::move(*command)));
+  CO_TRY(out.module, compile_with(run, planned, folder, *image, *workflow, files));
   CO_TRY_STATUS(cache_.put(out.input_digest, out.module, loop_.wall_unix_ms()));
   co_return out;
+}
+
+Task<Result<codec::Cid>> Builder::compile_with(Run& run, const project::PlannedFunction& planned,
+                                               const std::string& folder, const Image& image,
+                                               const project::Workflow& workflow,
+                                               const std::map<std::string, Bytes>& files) {
+  for (const Headers headers : {Headers::precompiled, Headers::plain}) {
+    const bool precompiled = headers == Headers::precompiled && image.headers != nullptr;
+    auto command = co_await pool_.run(
+        [&] { return build_command(image, workflow, files, options_.limits, headers); });
+    if (!command) co_return fail(command.error());
+    auto module = co_await compile(run, planned, folder, std::move(*command));
+    // The compiler's words when the machine's headers changed, or flags do not agree.
+    const bool misfit = precompiled && !module &&
+                        (module.error().message().find("precompiled") != std::string::npos ||
+                         module.error().message().find("PCH file") != std::string::npos);
+    if (!misfit) co_return module;
+    run.log.line(planned.key, "once more, without precompiled headers");
+  }
+  co_return fail(ErrorCode::internal, "no build was tried");
 }
 
 Task<Result<codec::Cid>> Builder::compile(Run& run, const project::PlannedFunction& planned,

@@ -30,6 +30,33 @@ done
 exec tar -cf - -C /out . >&3
 )";
 
+constexpr const char* kHeaders = "opt/tau/http.pch";
+constexpr std::size_t kHeadersBytesMax = 48u << 20;  // 9 MB with clang 19
+
+// Takes the place of the compiler when the SDK's own script calls it, so that the header is
+// precompiled by the same flags as functions are. Not by the same times of files: each build has
+// fresh copies.
+constexpr const char* kMakeHeaders = R"(
+cat > /tmp/cxx <<'END'
+#!/bin/sh
+set -f
+flags=
+for word in "$@"; do
+  case $word in
+    -o | -Wl,* | -mexec-model=* | *.wasm | *.cc) ;;
+    *) flags="$flags $word" ;;
+  esac
+done
+exec clang++-19 $flags -Xclang -fno-pch-timestamp -x c++-header \
+  /opt/tau/sdk/cpp/include/tau/http.h -o /out/http.pch
+END
+chmod +x /tmp/cxx
+CXX=/tmp/cxx
+. /utils/wasm.sh
+build > /tmp/words 2>&1
+test -s /out/http.pch || { cat /tmp/words; exit 1; }
+)";
+
 process::Sandbox sandbox_of(const BuildLimits& limits) {
   process::Sandbox box;
   box.read_only = process::system_binds();
@@ -37,7 +64,7 @@ process::Sandbox sandbox_of(const BuildLimits& limits) {
                {"/out", limits.output_bytes_max},
                {"/tmp", kTemporaryBytesMax},
                {"/utils", 1u << 20},
-               {"/opt", 16u << 20}};
+               {"/opt", 64u << 20}};
   return box;
 }
 
@@ -97,6 +124,40 @@ Task<Status> Images::probe(process::Runner& runner) {
   co_return Status{};
 }
 
+Task<Result<Bytes>> Images::make_headers(process::Runner& runner) const {
+  const Image& image = images_[0];
+  const project::Workflow workflow{".taubyte", image.name, {}, {"build"}};
+  std::map<std::string, Bytes> sources = {
+      {"main.cc", to_bytes("#include <tau/http.h>\nTAU_HTTP_FUNCTION(ping) {}\n")},
+      {".taubyte/build.sh", to_bytes(kMakeHeaders)}};
+  std::string said;
+  const process::OutputSink sink = [&](process::Output, BytesView bytes) {
+    if (said.size() < 1000) said.append(as_text(bytes));
+  };
+  CO_TRY_SYNC(auto make, build_command(image, workflow, sources, {}, Headers::plain));
+  CO_TRY(const process::Exit made, runner.run(std::move(make), sink));
+  if (made.code != 0)
+    co_return fail(ErrorCode::failed_precondition, made.why() + ": " + said.substr(0, 1000));
+  process::ArchiveLimits bounds;
+  bounds.bytes_max = kHeadersBytesMax;
+  CO_TRY_SYNC(auto files, process::read_tar(made.results, bounds, process::Links::refuse));
+  Image trial = image;
+  trial.headers = std::make_shared<const Bytes>(std::move(files["http.pch"].data));
+
+  sources[".taubyte/build.sh"] = to_bytes(". /utils/wasm.sh\nbuild\n");
+  said.clear();
+  CO_TRY_SYNC(auto use, build_command(trial, workflow, sources, {}, Headers::precompiled));
+  CO_TRY(const process::Exit used, runner.run(std::move(use), sink));
+  if (used.code != 0)
+    co_return fail(ErrorCode::failed_precondition, used.why() + ": " + said.substr(0, 1000));
+  CO_TRY_SYNC_STATUS(module_of(used.results, {}));
+  co_return *trial.headers;
+}
+
+void Images::use_headers(Bytes headers) {
+  images_[0].headers = std::make_shared<const Bytes>(std::move(headers));
+}
+
 const Image* Images::find(std::string_view name) const {
   const auto untagged = name.substr(0, name.find(':'));
   const auto it = std::ranges::find(images_, untagged, &Image::name);
@@ -111,8 +172,10 @@ std::string Images::names() const {
 
 Result<process::Command> build_command(const Image& image, const project::Workflow& workflow,
                                        const std::map<std::string, Bytes>& sources,
-                                       const BuildLimits& limits) {
+                                       const BuildLimits& limits, Headers headers) {
   process::ArchivedFiles packed = image.files;
+  const bool precompiled = headers == Headers::precompiled && image.headers;
+  if (precompiled) packed[kHeaders] = {*image.headers, false};
   for (const auto& [path, data] : sources) packed["src/" + path] = {data, path.ends_with(".sh")};
   process::Command command;
   TRY(command.input, process::write_tar(packed));
@@ -121,6 +184,9 @@ Result<process::Command> build_command(const Image& image, const project::Workfl
   command.environment = workflow.variables;
   command.environment.insert(image.environment.begin(), image.environment.end());
   command.environment.insert({{"HOME", "/tmp"}, {"LANG", "C.UTF-8"}});
+  // A workflow that sets its own flags may well contradict those of the precompiled header.
+  if (precompiled)
+    command.environment.insert({"CXXFLAGS", fmt::format("-include-pch /{}", kHeaders)});
   command.environment["SRC"] = "/src";
   command.environment["OUT"] = "/out";
   command.directory = "/src";

@@ -4,6 +4,7 @@
 #pragma once
 
 #include <map>
+#include <memory>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -31,6 +32,9 @@ struct Image {
   std::string toolchain;
   process::ArchivedFiles files;  // by absolute path without the first '/': "utils/wasm.sh"
   std::map<std::string, std::string> environment;
+  // The SDK's header as the compiler precompiles it, about 9 MB, or nothing. Most of the time of a
+  // small function's build goes into reading it; what is built is the same with and without.
+  std::shared_ptr<const Bytes> headers;
 };
 
 // The images of this machine. Immutable after probe().
@@ -41,6 +45,10 @@ class Images {
   // Runs the compilers once, in a sandbox, to learn their versions. Errors: failed_precondition
   // (no sandbox, no compiler: says what to install).
   Task<Status> probe(process::Runner& runner);
+  // Precompiles the SDK's header by the flags of its build script, and tries it on a function.
+  // Errors: failed_precondition (then builds go without).
+  Task<Result<Bytes>> make_headers(process::Runner& runner) const;
+  void use_headers(Bytes headers);
   // With or without a tag: "taubyte/cpp-wasi:v1". Null when there is no such image.
   const Image* find(std::string_view name) const;
   std::string names() const;  // for messages
@@ -51,9 +59,10 @@ class Images {
 
 // Builds a function: unpacks its folder to /src, runs the workflow's steps, and returns /out as a
 // tar stream in Exit::results.
+enum class Headers : std::uint8_t { precompiled, plain };
 Result<process::Command> build_command(const Image& image, const project::Workflow& workflow,
                                        const std::map<std::string, Bytes>& sources,
-                                       const BuildLimits& limits);
+                                       const BuildLimits& limits, Headers headers);
 
 // The module out of such a tar: main.wasm, else artifact.wasm. Errors: failed_precondition (no
 // module, a step that failed by its own account), invalid_argument (hostile).

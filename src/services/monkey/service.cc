@@ -16,6 +16,8 @@ constexpr std::uint32_t kPollMs = 25'000;  // below TakeJob's deadline
 constexpr Duration kRetryTime = 1s;
 // A build is worth waiting for tns and patrick to come back; the lease ends sooner if it must.
 constexpr Duration kPersistence = 30s;
+// After the start, before it uses a core for a second: the node's other parts come first.
+constexpr Duration kCalmTime = 2s;
 constexpr std::size_t kErrorBytesMax = 16u << 10;  // 50 mistakes with their places
 
 bool passing(const Error& error) {
@@ -69,6 +71,10 @@ Task<void> Service::prepare() {
   const Status prepared = co_await builder_.prepare();
   if (!prepared && prepared.error().code() != ErrorCode::cancelled)
     log_.error("no job can be built here: " + prepared.error().message());
+  if (!prepared || !co_await runtime::sleep_for(kCalmTime)) co_return;
+  const Status warm = co_await builder_.warm_up();
+  if (!warm && warm.error().code() != ErrorCode::cancelled)
+    log_.info("builds go without precompiled headers: " + warm.error().message());
 }
 
 Task<void> Service::watch_patricks() {
