@@ -106,19 +106,28 @@ class LogReader {
   }
   bool empty() const { return lines_.empty(); }
   Json take() && {
-    std::ranges::stable_sort(lines_, [](const Json& a, const Json& b) {
-      return a["at_unix_ms"].get<std::int64_t>() < b["at_unix_ms"].get<std::int64_t>();
+    std::ranges::sort(lines_, {}, [](const Line& line) {
+      return std::tuple(line.at_unix_ms, line.node, line.number);
     });
-    return {{"lines", std::move(lines_)}, {"cursor", cursor_.to_string()}};
+    Json lines = Json::array();
+    for (auto& line : lines_) lines.push_back(std::move(line.json));
+    return {{"lines", std::move(lines)}, {"cursor", cursor_.to_string()}};
   }
 
  private:
+  struct Line {
+    std::int64_t at_unix_ms;
+    PeerId node;
+    std::uint64_t number;
+    Json json;
+  };
   Task<void> ask(PeerId node, std::uint32_t wait_ms) {
     substrate::ReadLogs::Request request{project_, cursor_.after(node), 200, wait_ms};
     const auto answer = co_await caller_.call<substrate::ReadLogs>(
         node, substrate::kProtocol, std::move(request), deadline_for(wait_ms));
     if (answer && !answer->lines.empty()) {
-      for (const auto& line : answer->lines) lines_.push_back(to_json(line, node));
+      for (const auto& line : answer->lines)
+        lines_.push_back({line.at_unix_ms, node, line.number, to_json(line, node)});
       cursor_.set(node, answer->lines.back().number);
     }
     --left_;
@@ -128,7 +137,7 @@ class LogReader {
   command::Caller& caller_;
   ProjectId project_;
   LogCursor cursor_;
-  std::vector<Json> lines_;
+  std::vector<Line> lines_;
   std::size_t left_ = 0;
   runtime::TaskGroup asking_;
   runtime::Signal answered_;
@@ -467,8 +476,9 @@ Task<Result<Json>> UserApi::get_build(http::Request& request) {
   patrick::GetJob::Request ask;
   ask.job = JobId(std::string(request.parameter("build")));
   CO_TRY_SYNC(ask.wait_ms, wait_of(request));
-  if (const auto unless = http::query_value(request.query, "unless_state"))
+  if (const auto unless = http::query_value(request.query, "unless_state")) {
     CO_TRY_SYNC(ask.unless_state, state_named(*unless));
+  }
   const Duration deadline = deadline_for(ask.wait_ms);
   CO_TRY(const auto found, caller_.call_any<patrick::GetJob>(patrick::kRole, patrick::kProtocol,
                                                              std::move(ask), deadline));
