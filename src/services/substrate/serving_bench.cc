@@ -1,6 +1,7 @@
 // The serving path of one core with the real engine: route, a fresh instance of a C++ guest,
 // answer. tns and the hoarder are those of the tests. Baseline: nginx `return 200`; wrk drives both
-// from another core. Usage: substrate_serving PORT [own: the plane on a thread of its own]
+// from another core. Usage: substrate_serving PORT [own: the plane on a thread of its own | script:
+// without an engine]
 #include <cstdio>
 #include <cstdlib>
 #include <string_view>
@@ -18,6 +19,7 @@ int main(int argc, char** argv) {
   using namespace tau::substrate;
   if (argc < 2) return 2;
   const bool own = argc > 2 && std::string_view(argv[2]) == "own";
+  const bool script = argc > 2 && std::string_view(argv[2]) == "script";
   const auto port = static_cast<std::uint16_t>(std::atoi(argv[1]));
   runtime::RealLoop control, data;
   net::Sockets sockets(control), data_sockets(data);
@@ -28,7 +30,9 @@ int main(int argc, char** argv) {
     std::fprintf(stderr, "%s\n", engine.error().message().c_str());
     return 1;
   }
-  const Bytes wasm = guest::build_cpp_guest(TAU_CHECKOUT, "src/guest/test_guests/ping8");
+  scenario::ScriptEngine scripts;
+  const Bytes wasm = script ? to_bytes("say pong")
+                            : guest::build_cpp_guest(TAU_CHECKOUT, "src/guest/test_guests/ping8");
   std::thread thread;
   if (own) thread = std::thread([&] { data.run(); });
   scenario::World world(
@@ -37,7 +41,8 @@ int main(int argc, char** argv) {
         return std::make_unique<p2p::simulated::SimulatedHost>(
             peers, codec::peer_id_of(key.public_key()), std::move(admission), Logger());
       },
-      sockets, {own ? Plane{data, data_sockets} : Plane{control, sockets}}, 1, **engine, port);
+      sockets, {own ? Plane{data, data_sockets} : Plane{control, sockets}}, 1,
+      script ? static_cast<vm::Engine&>(scripts) : **engine, port);
   const Status started = runtime::block_on(control, world.start());
   if (!started) {
     std::fprintf(stderr, "%s\n", started.error().message().c_str());
