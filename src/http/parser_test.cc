@@ -4,10 +4,13 @@
 
 #include <string>
 
+#include "base/random.h"
+
 namespace tau::http {
 namespace {
 
 using namespace std::string_literals;
+using namespace std::string_view_literals;
 
 // The status that the request is refused with; 0: it was accepted; -1: more is needed.
 int verdict(const std::string& text, RequestHead* out = nullptr) {
@@ -204,6 +207,54 @@ TEST(Chunks, RefuseWhatIsAmbiguous) {
   for (int i = 0; i < 1000; ++i) trailers += "X: aaaaaaaaaa\r\n";
   EXPECT_FALSE(decode_chunks(trailers, 100));
   EXPECT_EQ(decode_chunks("5\r\nhel", 100), "unfinished");
+}
+
+// Mutated requests and chunks: whatever they are, the answer does not depend on how they were cut,
+// and every view lies inside the input (the address sanitizer watches).
+TEST(Parser, ReadsAnythingTheSameHoweverItIsCut) {
+  SeededRandom random(2026);
+  const std::string seeds[] = {
+      "POST /a?b HTTP/1.1\r\nHost: a\r\nContent-Length: 3\r\nX: y\r\n\r\nabc",
+      "GET http://h:80/ HTTP/1.0\r\nConnection: keep-alive, x\r\n\r\n",
+      "PUT / HTTP/1.1\r\nHost: [::1]\r\nTransfer-Encoding: chunked\r\nExpect: 100-continue\r\n\r\n",
+      "5;x=y\r\nhello\r\nA\r\n0123456789\r\n0\r\nT: v\r\n\r\nrest"};
+  constexpr std::string_view kBytes =
+      "\r\n \t:;,\0\x7f\xff"
+      "aA0?#/*[]"sv;
+  for (int round = 0; round < 20'000; ++round) {
+    std::string text = seeds[random.below(std::size(seeds))];
+    for (std::uint64_t n = 1 + random.below(4); n > 0; --n) {
+      const std::size_t at = random.below(text.size());
+      switch (random.below(3)) {
+        case 0:
+          text[at] = kBytes[random.below(kBytes.size())];
+          break;
+        case 1:
+          text.insert(at, 1, kBytes[random.below(kBytes.size())]);
+          break;
+        default:
+          text.erase(at, 1 + random.below(3));
+          break;
+      }
+      if (text.empty()) text = "x";
+    }
+    RequestHead head;
+    const int whole = verdict(text, &head);
+    HeadScanner scanner;
+    int cut = -1;
+    for (std::size_t n = 0; n <= text.size() && cut == -1; ++n) {
+      const std::string part = text.substr(0, n);
+      const auto scanned = scanner.scan(part, {});
+      if (const auto* refusal = std::get_if<Refusal>(&scanned)) {
+        cut = refusal->status;
+      } else if (const std::size_t size = std::get<std::size_t>(scanned)) {
+        const auto why = parse_request_head(std::string_view(part).substr(0, size), {}, head);
+        cut = why ? why->status : 0;
+      }
+    }
+    EXPECT_EQ(cut, whole) << text;
+    EXPECT_EQ(decode_chunks(text, 1), decode_chunks(text, text.size())) << text;
+  }
 }
 
 TEST(Responses, AreReadWithTheirFraming) {

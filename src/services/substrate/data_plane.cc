@@ -111,7 +111,8 @@ DataPlane::DataPlane(runtime::Loop& loop, Control& control, Random& random, Opti
           [this](http::Request& request, http::ResponseWriter& response) {
             return handle(request, response);
           },
-          options_.server, log) {
+          options_.server, log),
+      refreshes_(loop) {
   std::array<std::uint8_t, 5> prefix;
   random_.fill(prefix);
   id_prefix_ = to_hex(prefix);
@@ -119,12 +120,28 @@ DataPlane::DataPlane(runtime::Loop& loop, Control& control, Random& random, Opti
 
 std::string DataPlane::next_request_id() { return id_prefix_ + "-" + std::to_string(++next_id_); }
 
-DataPlane::EntryPointer DataPlane::fresh(std::string_view host, TimePoint now) const {
+Task<void> DataPlane::stop() {
+  co_await server_.stop();
+  co_await refreshes_.stop();
+}
+
+// What may be served without asking first; nothing if it must be asked.
+DataPlane::EntryPointer DataPlane::usable(std::string_view host, TimePoint now) {
   const auto found = entries_.find(host);
-  if (found == entries_.end() || found->second->fresh_until <= now ||
-      found->second->generation != bridge_.generation())
-    return nullptr;
-  return found->second;
+  if (found == entries_.end()) return nullptr;
+  const EntryPointer& entry = found->second;
+  if (entry->generation != bridge_.generation()) return nullptr;
+  if (now < entry->fresh_until) return entry;
+  if (now >= entry->fresh_until + options_.grace) return nullptr;
+  if (!std::exchange(entry->refreshing, true))
+    refreshes_.spawn(refresh_beside(*this, entry, std::string(host)));
+  return entry;
+}
+
+Task<void> DataPlane::refresh_beside(DataPlane& self, EntryPointer entry, std::string host) {
+  Sample unused;
+  (void)co_await self.refresh(std::move(host), unused);
+  entry->refreshing = false;
 }
 
 Task<void> DataPlane::handle(http::Request& request, http::ResponseWriter& response) {
@@ -133,7 +150,7 @@ Task<void> DataPlane::handle(http::Request& request, http::ResponseWriter& respo
   Sample sample;
   std::string storage;
   const std::string_view host = canonical_host(request.host(), storage);
-  EntryPointer entry = fresh(host, begun);
+  EntryPointer entry = usable(host, begun);
   if (!entry) {
     auto refreshed = co_await refresh(std::string(host), sample);
     if (!refreshed) {
@@ -373,7 +390,8 @@ DataPlane::Failure DataPlane::unresolved(std::string_view host, const Error& err
   std::string message = error.message();
   if (!options_.suffix.empty())
     message += "; functions answer at http://<label>." + options_.suffix + "/…";
-  return {404, "not_found", "no website \"" + std::string(host) + "\": " + message, {}, {}};
+  return {
+      404, "not_found", "nothing is served at \"" + std::string(host) + "\": " + message, {}, {}};
 }
 
 DataPlane::Failure DataPlane::no_route(const http::Request& request, const Entry& entry,

@@ -48,6 +48,9 @@ class DataPlane {
     // How long a host's deployment is taken as it is without asking the control loop, which knows
     // of moves by gossip at once and asks tns every second.
     Duration lease = std::chrono::milliseconds(100);
+    // After the lease it is served on for so long while the control loop is asked beside, so that
+    // no request waits for a busy control loop; unless gossip said that something moved.
+    Duration grace = std::chrono::milliseconds(900);
     std::size_t hosts_max = 4'096;
     std::size_t body_bytes_max = 16u << 20;     // of a request
     std::size_t bodies_bytes_max = 256u << 20;  // of all requests in flight on this loop
@@ -61,7 +64,7 @@ class DataPlane {
   DataPlane(runtime::Loop& loop, Control& control, Random& random, Options options, Logger log);
 
   void serve(std::unique_ptr<net::Listener> listener) { server_.serve(std::move(listener)); }
-  Task<void> stop() { return server_.stop(); }
+  Task<void> stop();
 
   std::optional<RouteTrace> trace(std::string_view host, std::string_view method,
                                   std::string_view path) const;
@@ -78,6 +81,7 @@ class DataPlane {
     std::string routed_host;
     TimePoint fresh_until;
     std::uint64_t generation = 0;
+    bool refreshing = false;
     std::vector<std::unique_ptr<Slot>> slots;
   };
   using EntryPointer = std::shared_ptr<Entry>;
@@ -97,7 +101,8 @@ class DataPlane {
   class BodyShare;
 
   Task<void> handle(http::Request& request, http::ResponseWriter& response);
-  EntryPointer fresh(std::string_view host, TimePoint now) const;
+  EntryPointer usable(std::string_view host, TimePoint now);
+  static Task<void> refresh_beside(DataPlane& self, EntryPointer entry, std::string host);
   Task<Result<EntryPointer>> refresh(std::string host, Sample& sample);
   Task<Result<std::shared_ptr<const LoadedModule>>> load(EntryPointer entry, std::size_t function,
                                                          Sample& sample);
@@ -129,6 +134,7 @@ class DataPlane {
   std::size_t bodies_bytes_ = 0;
   std::unordered_map<std::string, EntryPointer, TextHash, std::equal_to<>> entries_;
   http::Server server_;
+  runtime::TaskGroup refreshes_;
 };
 
 }  // namespace tau::substrate

@@ -176,6 +176,7 @@ class World {
     pointer.hosts = {"hello.test.localhost"};
     pointer.holders = {members_[2].identity.id()};
     tns_->pointers["hello.test.localhost"] = pointer;
+    if (!gossip) return {};
     return members_[1].host->publish(
         std::string(tns::kMovedTopic),
         codec::to_cbor(tns::Moved{project, "main", seq_, pointer.hosts}));
@@ -206,6 +207,7 @@ class World {
   std::unique_ptr<Service> service;
   ProjectId project{id_of("project")};
   std::uint64_t seq_ = 0;
+  bool gossip = true;  // whether moves are told
 };
 
 }  // namespace tau::substrate::scenario

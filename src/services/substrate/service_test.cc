@@ -200,6 +200,18 @@ TEST_F(Substrate, TracesTheFirstAndTheLastRequestOfARoute) {
       << r.headers.get("server-timing");
 }
 
+TEST_F(Substrate, AMoveWhoseGossipIsLostIsSeenWithinThreeSeconds) {
+  deploy({function("ping", "GET", "/ping", module("say one"))});
+  EXPECT_EQ(call("GET", "/ping").body, "one");
+  world_.gossip = false;
+  deploy({function("ping", "GET", "/ping", module("say two"))});
+  const TimePoint begun = loop_.now();
+  while (call("GET", "/ping").body != "two") {
+    ASSERT_LE(loop_.now() - begun, 3s);
+    block_on(loop_, runtime::sleep_for(50ms));
+  }
+}
+
 // The planes on loops and threads of their own, over real sockets.
 TEST(SubstratePlanes, ServeOnTheirOwnThreads) {
   runtime::RealLoop control;
