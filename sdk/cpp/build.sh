@@ -36,11 +36,11 @@ build() {
   fi
 
   # A reactor: `_initialize` runs the constructors, then the route's function is called. The names stay in the module, so
-  # that the backtrace of a trap has them. Memory is the node's to limit. 256 KiB of stack lie below the data, where an
+  # that the backtrace of a trap has them. Memory is the node's to limit. 128 KiB of stack lie below the data, where an
   # overflow traps instead of overwriting it.
   # shellcheck disable=SC2086
   "${CXX:-clang++-19}" --target=wasm32-wasi -mexec-model=reactor -std=c++23 -Oz -flto -fno-exceptions -fno-rtti \
-    -Wall -Wextra -I"$sdk" -I"$sdk/cpp/include" -Wl,--strip-debug -Wl,--stack-first -Wl,-z,stack-size=262144 \
+    -Wall -Wextra -I"$sdk" -I"$sdk/cpp/include" -Wl,--strip-debug -Wl,--stack-first -Wl,-z,stack-size=131072 \
     ${CXXFLAGS:-} -o "$out/main.wasm" "$@" || return $?
   echo "build: $out/main.wasm, $(wc -c <"$out/main.wasm" | tr -d ' ') bytes"
 }
