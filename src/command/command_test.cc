@@ -1,5 +1,6 @@
 #include <gtest/gtest.h>
 
+#include "codec/peer_id.h"
 #include "codec/varint.h"
 #include "command/members.h"
 #include "p2p/simulated/network.h"
@@ -55,8 +56,8 @@ class Commands : public testing::Test {
  protected:
   Commands()
       : members_(loop_, random_, [this](const crypto::KeyPair& key, p2p::Admission admission) {
-          return std::make_unique<p2p::SimulatedHost>(network_, key.public_key(),
-                                                      std::move(admission));
+          return std::make_unique<p2p::simulated::SimulatedHost>(
+              network_, codec::peer_id_of(key.public_key()), std::move(admission), Logger());
         }) {
     members_.add({"test"});
     members_.add({"client"});
@@ -75,7 +76,7 @@ class Commands : public testing::Test {
 
   runtime::VirtualLoop loop_;
   SeededRandom random_{1};
-  p2p::SimulatedNetwork network_{loop_};
+  p2p::simulated::SimulatedNetwork network_{loop_, random_};
   Members members_;
   Service service_;
 };

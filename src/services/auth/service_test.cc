@@ -1,3 +1,4 @@
+#include "codec/peer_id.h"
 #include "p2p/simulated/network.h"
 #include "services/auth/service_scenario.h"
 
@@ -7,9 +8,10 @@ namespace {
 TEST(AuthService, KeepsRegistrationsOnASimulatedNetwork) {
   runtime::VirtualLoop loop;
   SeededRandom random(1);
-  p2p::SimulatedNetwork network(loop);
+  p2p::simulated::SimulatedNetwork network(loop, random);
   run_auth_scenario(loop, random, [&](const crypto::KeyPair& key, p2p::Admission admission) {
-    return std::make_unique<p2p::SimulatedHost>(network, key.public_key(), std::move(admission));
+    return std::make_unique<p2p::simulated::SimulatedHost>(
+        network, codec::peer_id_of(key.public_key()), std::move(admission), Logger());
   });
 }
 

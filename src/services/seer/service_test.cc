@@ -2,6 +2,7 @@
 
 #include <gtest/gtest.h>
 
+#include "codec/peer_id.h"
 #include "command/members.h"
 #include "net/simulated.h"
 #include "p2p/simulated/network.h"
@@ -29,8 +30,8 @@ class Seer : public testing::Test {
  protected:
   Seer()
       : members_(loop_, random_, [this](const crypto::KeyPair& key, p2p::Admission admission) {
-          return std::make_unique<p2p::SimulatedHost>(peers_, key.public_key(),
-                                                      std::move(admission));
+          return std::make_unique<p2p::simulated::SimulatedHost>(
+              peers_, codec::peer_id_of(key.public_key()), std::move(admission), Logger());
         }) {
     members_.add({"seer"});
     members_.add({"tns"});
@@ -87,7 +88,7 @@ class Seer : public testing::Test {
 
   runtime::VirtualLoop loop_;
   SeededRandom random_{1};
-  p2p::SimulatedNetwork peers_{loop_};
+  p2p::simulated::SimulatedNetwork peers_{loop_, random_};
   net::SimulatedNetwork sockets_{loop_};
   command::Members members_;
   Names names_;
@@ -118,7 +119,7 @@ TEST_F(Seer, TellsNoNameFromNoData) {
 TEST_F(Seer, ADeadNodeIsGoneAtOnceWhenItsConnectionBreaksAndWithinThreeSecondsOtherwise) {
   announce(2, "127.1.0.1");
   announce(3, "127.1.0.2");
-  dynamic_cast<p2p::SimulatedHost&>(*members_[2].host).kill();
+  peers_.kill(members_[2].identity.id());
   runtime::block_on(loop_, runtime::sleep_for(10ms));
   EXPECT_EQ(ask_udp("hello.blackhole.localhost").answers, 1);
   runtime::block_on(loop_, runtime::sleep_for(2500ms));
