@@ -221,8 +221,9 @@ Result<LogCursor> LogCursor::parse(std::string_view text) {
     const std::size_t dot = part.find('.');
     std::uint64_t n = 0;
     const auto* end = part.data() + part.size();
-    if (dot == part.npos || dot == 0 || dot > 100 ||
-        std::from_chars(part.data() + dot + 1, end, n).ptr != end || dot + 1 == part.size() ||
+    const auto* start = part.data() + (dot == part.npos ? part.size() : dot + 1);
+    const auto parsed = std::from_chars(start, end, n);
+    if (dot == 0 || dot > 100 || parsed.ec != std::errc() || parsed.ptr != end ||
         cursor.numbers_.size() >= kCursorNodesMax)
       return fail(ErrorCode::invalid_argument, "cursor: not one that this API gave out");
     cursor.numbers_[PeerId(std::string(part.substr(0, dot)))] = n;
