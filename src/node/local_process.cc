@@ -4,6 +4,7 @@
 #include <thread>
 
 #include "guest/host_functions.h"
+#include "services/patrick/routes.h"
 #include "vm/wasmtime/engine.h"
 
 namespace tau::node {
@@ -64,6 +65,15 @@ std::unique_ptr<p2p::Host> LocalProcess::make_host(const p2p::NodeIdentity& iden
   options.mdns = settings.mdns;
   return std::make_unique<p2p::libp2p::LibP2pHost>(loop_, libp2p_, std::move(options),
                                                    std::move(log));
+}
+
+GitHost LocalProcess::make_git_host(std::filesystem::path folder, Logger log) {
+  auto local =
+      std::make_unique<patrick::LocalProvider>(loop_, runner_, std::move(folder), std::move(log));
+  auto mount = [this, &provider = *local](http::Router& router) {
+    patrick::mount_git(router, "/git", provider, pool_);
+  };
+  return {std::move(local), mount};
 }
 
 Task<Result<std::unique_ptr<store::Kv>>> LocalProcess::open_store(std::filesystem::path folder) {

@@ -29,6 +29,7 @@ class LocalProcess final : public Process {
   std::unique_ptr<p2p::Host> make_host(const p2p::NodeIdentity& identity,
                                        const p2p::Admission& admission, HostSettings settings,
                                        Logger log) override;
+  GitHost make_git_host(std::filesystem::path folder, Logger log) override;
   Task<Result<std::unique_ptr<store::Kv>>> open_store(std::filesystem::path folder) override;
 
  private:

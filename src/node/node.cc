@@ -13,7 +13,6 @@
 #include "services/auth/service.h"
 #include "services/hoarder/service.h"
 #include "services/monkey/service.h"
-#include "services/patrick/routes.h"
 #include "services/patrick/service.h"
 #include "services/seer/service.h"
 #include "services/substrate/service.h"
@@ -65,7 +64,7 @@ struct Node::Parts {
   std::optional<tns::Service> tns;
   std::optional<auth::Service> auth;
   std::optional<seer::Service> seer;
-  std::optional<patrick::LocalProvider> repositories;
+  GitHost git;
   std::optional<patrick::Service> patrick;
   std::optional<hoarder::Service> hoarder;
   std::optional<Hoarders> hoarders;
@@ -140,11 +139,10 @@ Task<Status> Node::build() {
 
   if (runs(patrick::kRole)) {
     p.patrick_kv = store::with_prefix(*p.kv, "patrick/");
-    p.repositories.emplace(loop, process_.runner(), options_.data / "git",
-                           log_.named(name_ + "/git"));
-    p.patrick.emplace(loop, *p.router, *p.caller, *p.patrick_kv, *p.blocks, *p.repositories,
+    p.git = process_.make_git_host(options_.data / "git", log_.named(name_ + "/git"));
+    p.patrick.emplace(loop, *p.router, *p.caller, *p.patrick_kv, *p.blocks, *p.git.provider,
                       identity_, log_.named(name_ + "/patrick"));
-    patrick::mount_git(p.api_routes, "/git", *p.repositories, process_.pool());
+    if (p.git.mount) p.git.mount(p.api_routes);
   }
   if (runs(hoarder::kRole)) {
     p.hoarder_kv = store::with_prefix(*p.kv, "hoarder/");

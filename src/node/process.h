@@ -3,16 +3,19 @@
 #pragma once
 
 #include <filesystem>
+#include <functional>
 #include <memory>
 #include <string>
 #include <vector>
 
 #include "base/random.h"
+#include "http/router.h"
 #include "net/network.h"
 #include "p2p/host.h"
 #include "p2p/node_signed.h"
 #include "process/runner.h"
 #include "runtime/thread_pool.h"
+#include "services/patrick/provider.h"
 #include "services/substrate/service.h"
 #include "store/kv.h"
 #include "vm/engine.h"
@@ -22,6 +25,12 @@ namespace tau::node {
 struct HostSettings {
   std::vector<std::string> listen;  // multiaddrs
   bool mdns = false;
+};
+
+// Where a node's patrick hosts repositories, and how git reaches them.
+struct GitHost {
+  std::unique_ptr<patrick::Provider> provider;
+  std::function<void(http::Router&)> mount;  // below /git; the provider outlives the routes' server
 };
 
 // Outlives its nodes. Loop thread only.
@@ -44,6 +53,7 @@ class Process {
   virtual std::unique_ptr<p2p::Host> make_host(const p2p::NodeIdentity& identity,
                                                const p2p::Admission& admission,
                                                HostSettings settings, Logger log) = 0;
+  virtual GitHost make_git_host(std::filesystem::path folder, Logger log) = 0;
   virtual Task<Result<std::unique_ptr<store::Kv>>> open_store(std::filesystem::path folder) = 0;
 };
 

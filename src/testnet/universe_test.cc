@@ -1,0 +1,156 @@
+// A universe in virtual time: the services of dream, nothing real beneath them.
+#include "testnet/universe.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include "codec/signed.h"
+#include "http/client.h"
+#include "project/writer.h"
+#include "services/auth/api.h"
+#include "services/seer/api.h"
+#include "testnet/simulated_process.h"
+
+namespace tau::testnet {
+namespace {
+
+using namespace std::chrono_literals;
+using ::testing::HasSubstr;
+using ::testing::Not;
+
+std::string id_of(std::string_view what) {
+  return codec::Cid::of(codec::ContentType::raw, as_bytes(what)).to_string();
+}
+
+class UniverseTest : public ::testing::Test {
+ protected:
+  UniverseTest() {
+    const Status ready = runtime::block_on(loop, universe.start());
+    EXPECT_TRUE(ready) << ready.error().to_string();
+    registration.genesis = {"hello", owner.public_key().raw(), {}};
+    registration.label = "hello";
+    registration.repositories = {{"config", auth::RepositoryKind::config, "local"},
+                                 {"code", auth::RepositoryKind::code, "local"}};
+    registration.made_unix_ms = 1;
+  }
+  ~UniverseTest() override { runtime::block_on(loop, universe.stop()); }
+
+  Tree config() const {
+    Tree tree;
+    tree["config.yaml"] = project::project_yaml({registration.project().str(), "hello", ""});
+    tree["domains/main.yaml"] = project::domain_yaml({id_of("main"), "", "hello"});
+    project::NewFunction ping;
+    ping.id = id_of("ping");
+    ping.paths = {"/ping"};
+    ping.domains = {"main"};
+    ping.call = "ping";
+    tree["functions/ping.yaml"] = project::function_yaml(ping);
+    return tree;
+  }
+  static Tree code(const std::string& answer) {
+    return {{"functions/ping/.taubyte/config.yaml",
+             project::workflow_yaml("taubyte/cpp-wasi", {"build"})},
+            {"functions/ping/.taubyte/build.sh", ". /utils/wasm.sh\nbuild\n"},
+            {"functions/ping/main.cc",
+             "TAU_HTTP_FUNCTION(ping) { event.write(\"" + answer + "\"); }\n"}};
+  }
+  Status register_project() {
+    return runtime::block_on(
+        loop, register_with(*universe.client(), codec::sign_record(owner, registration)));
+  }
+  static Task<Status> register_with(node::Node& client, codec::Signed signed_registration) {
+    CO_TRY(const auto done, client.caller().call_any<auth::Register>(
+                                auth::kRole, auth::kProtocol, {std::move(signed_registration)}));
+    (void)done;
+    co_return Status{};
+  }
+  void push(const std::string& repository, Tree tree) {
+    const auto pushed = runtime::block_on(
+        loop, process.git().push(registration.project(), repository, "main", std::move(tree)));
+    ASSERT_TRUE(pushed) << pushed.error().to_string();
+  }
+  std::string ask(const net::Endpoint& at) {
+    http::Client client(process.network("127.0.0.1"));
+    http::ClientRequest request;
+    request.target = "/ping";
+    request.host = "hello.blackhole.localhost";
+    const auto response = runtime::block_on(loop, client.send(at, std::move(request)));
+    return response ? response->body : response.error().to_string();
+  }
+  // Looks every 20 ms of virtual time.
+  bool wait_until(Duration limit, const std::function<bool()>& met) {
+    const TimePoint until = loop.now() + limit;
+    while (!met()) {
+      if (loop.now() >= until) return false;
+      (void)runtime::block_on(loop, runtime::sleep_for(20ms));
+    }
+    return true;
+  }
+  std::vector<net::Endpoint> substrates() const {
+    std::vector<net::Endpoint> out;
+    for (const auto& node : universe.nodes())
+      if (node.http) out.push_back(*node.http);
+    return out;
+  }
+
+  runtime::VirtualLoop loop;
+  SimulatedProcess process{loop, 20};
+  Universe universe{process, {}, Logger()};
+  SeededRandom random{3};
+  crypto::KeyPair owner = crypto::KeyPair::generate(random);
+  auth::Registration registration;
+};
+
+TEST_F(UniverseTest, IsReadyWithinASecond) {
+  ASSERT_TRUE(universe.ready());
+  EXPECT_LT(*universe.ready_after(), 1s);
+  for (const auto& node : universe.nodes()) {
+    EXPECT_EQ(node.state, "running");
+    EXPECT_EQ(node.peers, 10u) << node.name;
+  }
+  EXPECT_EQ(substrates().size(), 2u);
+}
+
+TEST_F(UniverseTest, APushIsBuiltHeldPublishedAndServedByEverySubstrate) {
+  ASSERT_TRUE(register_project());
+  push("config", config());
+  push("code", code("pong"));
+  for (const auto& at : substrates())
+    EXPECT_TRUE(wait_until(30s, [&] { return ask(at) == "pong"; })) << ask(at);
+  push("code", code("pong, louder"));
+  for (const auto& at : substrates())
+    EXPECT_TRUE(wait_until(30s, [&] { return ask(at) == "pong, louder"; })) << ask(at);
+}
+
+TEST_F(UniverseTest, GoesOnWithoutAHoarderAMonkeyAndASubstrate) {
+  ASSERT_TRUE(register_project());
+  for (const auto* name : {"hoarder-1", "monkey-2", "substrate-1"})
+    ASSERT_TRUE(runtime::block_on(loop, universe.kill(name)));
+  push("config", config());
+  push("code", code("pong"));
+  ASSERT_EQ(substrates().size(), 1u);
+  EXPECT_TRUE(wait_until(60s, [&] { return ask(substrates()[0]) == "pong"; }))
+      << ask(substrates()[0]);
+}
+
+TEST_F(UniverseTest, SeerForgetsADeadSubstrateWithinThreeSeconds) {
+  ASSERT_TRUE(runtime::block_on(loop, universe.kill("substrate-2")));
+  const auto listed = [&] {
+    const auto nodes =
+        runtime::block_on(loop, universe.client()->caller().call_any<seer::ListNodes>(
+                                    seer::kRole, seer::kProtocol, {"substrate"}));
+    return nodes ? nodes->nodes.size() : 0;
+  };
+  EXPECT_TRUE(wait_until(3s, [&] { return listed() == 1; }));
+}
+
+TEST(LoopbackAddress, IsItsOwnForEachSubstrateAndNeverTheUsualOne) {
+  EXPECT_NE(loopback_address("blackhole", 0), loopback_address("blackhole", 1));
+  EXPECT_EQ(loopback_address("blackhole", 0), loopback_address("blackhole", 0));
+  EXPECT_NE(loopback_address("blackhole", 0), loopback_address("other", 0));
+  for (std::size_t i = 0; i < 300; ++i)
+    EXPECT_NE(loopback_address("universe" + std::to_string(i), i), "127.0.0.1");
+}
+
+}  // namespace
+}  // namespace tau::testnet
