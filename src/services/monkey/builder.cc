@@ -352,6 +352,9 @@ Task<Result<codec::Cid>> Builder::compile(Run& run, const project::PlannedFuncti
   err.end();
   std::string context;
   for (const auto& one : said) context += one + "\n";
+  if (!exit && exit.error().code() == ErrorCode::deadline_exceeded)
+    co_return fail(ErrorCode::deadline_exceeded,
+                   "the build was ended after " + ms(options_.limits.wall_time_max));
   if (!exit) co_return fail(exit.error());
   if (exit->code != 0 || exit->out_of_memory || exit->too_much_output) {
     std::string why = exit->why();

@@ -20,6 +20,22 @@ constexpr Duration kPersistence = 30s;
 constexpr Duration kCalmTime = 2s;
 constexpr std::size_t kErrorBytesMax = 16u << 10;  // 50 mistakes with their places
 
+// Ends a group's tasks when the scope that they work for is cancelled.
+class CancelWith final : private runtime::CancelHook {
+ public:
+  CancelWith(runtime::Scope& scope, runtime::TaskGroup& group) : group_(group) {
+    if (scope.cancelled()) {
+      group.cancel();
+    } else {
+      scope.add(*this);
+    }
+  }
+
+ private:
+  void on_cancel() override { group_.cancel(); }
+  runtime::TaskGroup& group_;
+};
+
 bool passing(const Error& error) {
   return error.code() == ErrorCode::unavailable || error.code() == ErrorCode::deadline_exceeded;
 }
@@ -139,7 +155,8 @@ Task<void> Service::work(Taken taken) {
   });
   std::optional<Result<codec::Cid>> outcome;
   {
-    runtime::TaskGroup beside(loop_);  // renewing and logging
+    runtime::TaskGroup beside(loop_);
+    const CancelWith end_log(outer, beside);
     runtime::Scope build(loop_, outer);
     beside.spawn(log.run());
     runtime::TaskGroup renewing(loop_);
