@@ -25,7 +25,11 @@ tar -xmf - -C / || exit 1
 exec < /dev/null
 folder=$1; shift
 for step in "$@"; do
-  /bin/sh "/src/$folder/$step.sh" 3>&- || { code=$?; echo "step $step: exit code $code"; exit $code; }
+  /bin/sh "/src/$folder/$step.sh" 3>&- || {
+    code=$?
+    echo "step $step: exit code $code"
+    exit $code
+  }
 done
 exec tar -cf - -C /out . >&3
 )";
