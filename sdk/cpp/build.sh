@@ -1,5 +1,5 @@
-# Sourced by a function's .taubyte/build.sh (as /utils/wasm.sh): defines `build`, which compiles the C++ sources of $SRC
-# into $OUT/main.wasm. POSIX sh.
+# Sourced by a function's .taubyte/build.sh (as /utils/wasm.sh): defines `build`, which compiles the
+# C++ sources of $SRC into $OUT/main.wasm. POSIX sh.
 #
 #   SRC       the repository folder with the function's sources          (default /src)
 #   OUT       where main.wasm goes                                       (default /out)
@@ -24,9 +24,9 @@ build() {
   if [ -n "${1:-}" ]; then
     files=$src/$1
   else
-    files=$(find "$src" \( -name .taubyte -o -name .git \) -prune -o -type f \( -name '*.cc' -o -name '*.cpp' \) -print | sort)
+    files=$(find "$src/" \( -name .taubyte -o -name .git \) -prune -o \
+      -type f \( -name '*.cc' -o -name '*.cpp' \) -print | sort)
   fi
-  # shellcheck disable=SC2086
   set -- $files
   IFS=$old_ifs
   set +f
@@ -35,12 +35,12 @@ build() {
     return 1
   fi
 
-  # A reactor: `_initialize` runs the constructors, then the route's function is called. The names stay in the module, so
-  # that the backtrace of a trap has them. Memory is the node's to limit. 128 KiB of stack lie below the data, where an
-  # overflow traps instead of overwriting it.
-  # shellcheck disable=SC2086
-  "${CXX:-clang++-19}" --target=wasm32-wasi -mexec-model=reactor -std=c++23 -Oz -flto -fno-exceptions -fno-rtti \
-    -Wall -Wextra -I"$sdk" -I"$sdk/cpp/include" -Wl,--strip-debug -Wl,--stack-first -Wl,-z,stack-size=131072 \
+  # A reactor: `_initialize` runs the constructors, then the route's function is called. The names
+  # stay in the module, so that the backtrace of a trap has them. 128 KiB of stack lie below the
+  # data, where an overflow traps instead of overwriting it. Memory is the node's to limit.
+  "${CXX:-clang++-19}" --target=wasm32-wasi -mexec-model=reactor -std=c++23 -Oz -flto \
+    -fno-exceptions -fno-rtti -Wall -Wextra -I"$sdk" -I"$sdk/cpp/include" \
+    -Wl,--strip-debug -Wl,--stack-first -Wl,-z,stack-size=131072 \
     ${CXXFLAGS:-} -o "$out/main.wasm" "$@" || return $?
   echo "build: $out/main.wasm, $(wc -c <"$out/main.wasm" | tr -d ' ') bytes"
 }

@@ -1,6 +1,7 @@
 // C++ guests, compiled with the SDK as a user would, run in the real engine.
 #include <gtest/gtest.h>
 
+#include <map>
 #include <string>
 #include <vector>
 

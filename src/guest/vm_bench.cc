@@ -85,8 +85,12 @@ int main(int argc, char** argv) {
   CPU_ZERO(&one);
   CPU_SET(0, &one);
   sched_setaffinity(0, sizeof one, &one);
+  const auto begun = SystemClock().now();
   const auto engine =
       vm::make_wasmtime_engine(guest::host_functions(), {.accept_text = true}).value();
+  const Duration started = SystemClock().now() - begun;
+  fmt::print("engine {} started in {:.2f} ms\n", engine->compatibility(),
+             static_cast<double>(started.count()) * 1e-6);
   const auto empty =
       engine->compile(as_bytes(R"((module (func (export "f") (param i32))))")).value();
   const auto memory =

@@ -4,23 +4,26 @@ use std::os::fd::AsRawFd;
 use std::sync::Arc;
 
 use wasmtime::{
-    Config, Enabled, ExternType, FuncType, InstanceAllocationStrategy, InstancePre, Linker, ModuleExport,
-    PoolingAllocationConfig, Result, Store, ValType, bail, format_err,
+    Config, Enabled, ExternType, FuncType, InstanceAllocationStrategy, InstancePre, Linker,
+    ModuleExport, PoolingAllocationConfig, Result, Store, ValType, bail, format_err,
 };
 
 use crate::ffi;
 use crate::run::{Exit, Run, RunData, with_causes};
 use crate::ticker::Ticker;
 
-/// Calls a C++ function: what it is, the run's context, the guest's memory, arguments as 64-bit cells, the result's
-/// cell. Returns 0 = returned, 1 = the guest exits with the result as its code, anything else = trap.
-pub type Dispatcher = unsafe extern "C" fn(usize, usize, *mut u8, usize, *const u64, *mut u64) -> u8;
+/// Calls a C++ function: what it is, the run's context, the guest's memory, arguments as 64-bit
+/// cells, the result's cell. Returns 0 = returned, 1 = the guest exits with the result as its code,
+/// anything else = trap.
+pub type Dispatcher =
+    unsafe extern "C" fn(usize, usize, *mut u8, usize, *const u64, *mut u64) -> u8;
 
 /// The largest signature of WASI preview 1 (path_open) has 9.
 const PARAMETERS_MAX: usize = 16;
 /// Entries of a guest's table. Standard Go's largest programs have some ten thousand.
 const TABLE_ELEMENTS_MAX: usize = 20_000;
-/// Dirty memory below this is copied back page by page when a slot is reset, more is given back to the kernel.
+/// Dirty memory below this is copied back page by page when a slot is reset, more is given back to
+/// the kernel.
 const MEMORY_KEEP_RESIDENT: usize = 1 << 20;
 const TABLE_KEEP_RESIDENT: usize = 64 << 10;
 /// A 32-bit guest can address no more.
@@ -38,11 +41,14 @@ pub struct Engine {
     pagemap: bool,
 }
 
-/// How the kernel tells dirty pages (PAGEMAP_SCAN, Linux 6.7). Only without swap: the scan sees present pages, so a
-/// dirty page that was swapped out would keep one run's bytes for the next.
+/// How the kernel tells dirty pages (PAGEMAP_SCAN, Linux 6.7). Only without swap: the scan sees
+/// present pages, so a dirty page that was swapped out would keep one run's bytes for the next.
 fn pagemap_scan_is_safe() -> bool {
-    let no_swap = std::fs::read_to_string("/proc/swaps").is_ok_and(|text| text.lines().count() <= 1);
-    let Ok(file) = std::fs::File::open("/proc/self/pagemap") else { return false };
+    let no_swap =
+        std::fs::read_to_string("/proc/swaps").is_ok_and(|text| text.lines().count() <= 1);
+    let Ok(file) = std::fs::File::open("/proc/self/pagemap") else {
+        return false;
+    };
     // struct pm_scan_arg of linux/fs.h, an empty range: only asks whether the call exists.
     let mut argument = [0u64; 12];
     argument[0] = std::mem::size_of_val(&argument) as u64;
@@ -89,10 +95,24 @@ fn value_type(letter: u8) -> Result<ValType> {
 }
 
 fn define(linker: &mut Linker<RunData>, dispatch: Dispatcher, import: &ffi::Import) -> Result<()> {
-    let parameters = import.parameters.as_bytes().iter().map(|l| value_type(*l)).collect::<Result<Vec<_>>>()?;
-    let results = import.result.as_bytes().iter().map(|l| value_type(*l)).collect::<Result<Vec<_>>>()?;
+    let parameters = import
+        .parameters
+        .as_bytes()
+        .iter()
+        .map(|l| value_type(*l))
+        .collect::<Result<Vec<_>>>()?;
+    let results = import
+        .result
+        .as_bytes()
+        .iter()
+        .map(|l| value_type(*l))
+        .collect::<Result<Vec<_>>>()?;
     if parameters.len() > PARAMETERS_MAX || results.len() > 1 {
-        bail!("{}.{} has more than {PARAMETERS_MAX} parameters or one result", import.module, import.name);
+        bail!(
+            "{}.{} has more than {PARAMETERS_MAX} parameters or one result",
+            import.module,
+            import.name
+        );
     }
     let mut wide = [false; PARAMETERS_MAX];
     for (slot, letter) in wide.iter_mut().zip(import.parameters.bytes()) {
@@ -103,44 +123,65 @@ fn define(linker: &mut Linker<RunData>, dispatch: Dispatcher, import: &ffi::Impo
     let function = import.function;
     let what = format!("{}.{} stopped the guest", import.module, import.name);
     let ty = FuncType::new(linker.engine(), parameters, results);
-    // Sound: the cells are read and written by the types of `ty`, and the dispatcher keeps no pointer.
+    // Sound: the cells are read and written by the types of `ty`, and the dispatcher keeps no
+    // pointer.
     unsafe {
-        linker.func_new_unchecked(&import.module, &import.name, ty, move |mut caller, cells| {
-            let mut arguments = [0u64; PARAMETERS_MAX];
-            for i in 0..count {
-                let cell = cells[i].assume_init_ref();
-                arguments[i] = if wide[i] { cell.get_u64() } else { u64::from(cell.get_u32()) };
-            }
-            let (memory, context) = (caller.data().memory, caller.data().context);
-            let (at, length) = match memory {
-                Some(memory) => {
-                    let bytes = memory.data_mut(&mut caller);
-                    (bytes.as_mut_ptr(), bytes.len())
+        linker.func_new_unchecked(
+            &import.module,
+            &import.name,
+            ty,
+            move |mut caller, cells| {
+                let mut arguments = [0u64; PARAMETERS_MAX];
+                for i in 0..count {
+                    let cell = cells[i].assume_init_ref();
+                    arguments[i] = if wide[i] {
+                        cell.get_u64()
+                    } else {
+                        u64::from(cell.get_u32())
+                    };
                 }
-                None => (std::ptr::null_mut(), 0),
-            };
-            let mut result = 0u64;
-            match dispatch(function, context, at, length, arguments.as_ptr(), &mut result) {
-                0 => {}
-                1 => return Err(Exit(result as i32).into()),
-                _ => bail!("{what}"),
-            }
-            if let Some(letter) = result_letter {
-                cells[0].write(match letter {
-                    b'i' => wasmtime::ValRaw::u32(result as u32),
-                    b'I' => wasmtime::ValRaw::u64(result),
-                    b'f' => wasmtime::ValRaw::f32(result as u32),
-                    _ => wasmtime::ValRaw::f64(result),
-                });
-            }
-            Ok(())
-        })?;
+                let (memory, context) = (caller.data().memory, caller.data().context);
+                let (at, length) = match memory {
+                    Some(memory) => {
+                        let bytes = memory.data_mut(&mut caller);
+                        (bytes.as_mut_ptr(), bytes.len())
+                    }
+                    None => (std::ptr::null_mut(), 0),
+                };
+                let mut result = 0u64;
+                match dispatch(
+                    function,
+                    context,
+                    at,
+                    length,
+                    arguments.as_ptr(),
+                    &mut result,
+                ) {
+                    0 => {}
+                    1 => return Err(Exit(result as i32).into()),
+                    _ => bail!("{what}"),
+                }
+                if let Some(letter) = result_letter {
+                    cells[0].write(match letter {
+                        b'i' => wasmtime::ValRaw::u32(result as u32),
+                        b'I' => wasmtime::ValRaw::u64(result),
+                        b'f' => wasmtime::ValRaw::f32(result as u32),
+                        _ => wasmtime::ValRaw::f64(result),
+                    });
+                }
+                Ok(())
+            },
+        )?;
     }
     Ok(())
 }
 
 impl Engine {
-    pub fn new(settings: &ffi::EngineSettings, dispatcher: usize, imports: &[ffi::Import]) -> Result<Engine> {
+    pub fn new(
+        settings: &ffi::EngineSettings,
+        dispatcher: usize,
+        imports: &[ffi::Import],
+    ) -> Result<Engine> {
         // C++ passes the address of its dispatcher as a number, because cxx has no type for it.
         let dispatch: Dispatcher = unsafe { std::mem::transmute(dispatcher) };
         let pagemap = pagemap_scan_is_safe();
@@ -150,7 +191,12 @@ impl Engine {
             define(&mut linker, dispatch, import)?;
         }
         let ticker = Ticker::new(engine.clone())?;
-        Ok(Engine { shared: Arc::new(Shared { engine, ticker }), linker, accept_text: settings.accept_text, pagemap })
+        Ok(Engine {
+            shared: Arc::new(Shared { engine, ticker }),
+            linker,
+            accept_text: settings.accept_text,
+            pagemap,
+        })
     }
 
     pub fn resets_by_pagemap(&self) -> bool {
@@ -160,7 +206,10 @@ impl Engine {
     pub fn compatibility(&self) -> String {
         use std::hash::{Hash, Hasher};
         let mut hasher = std::hash::DefaultHasher::new();
-        self.shared.engine.precompile_compatibility_hash().hash(&mut hasher);
+        self.shared
+            .engine
+            .precompile_compatibility_hash()
+            .hash(&mut hasher);
         format!("wasmtime-48.0.8-{:016x}", hasher.finish())
     }
 
@@ -177,7 +226,11 @@ impl Engine {
         };
         self.check_imports(&module)?;
         let pre = self.linker.instantiate_pre(&module)?;
-        Ok(Module(Arc::new(Compiled::new(self.shared.clone(), module, pre)?)))
+        Ok(Module(Arc::new(Compiled::new(
+            self.shared.clone(),
+            module,
+            pre,
+        )?)))
     }
 
     /// All that is missing at once, by name; instantiate_pre would stop at the first.
@@ -195,8 +248,15 @@ impl Engine {
         }
         let more = missing.len().saturating_sub(NAMED_MAX);
         missing.truncate(NAMED_MAX);
-        let tail = if more > 0 { format!(" and {more} more") } else { String::new() };
-        Err(format_err!("the module imports what is not offered here: {}{tail}", missing.join(", ")))
+        let tail = if more > 0 {
+            format!(" and {more} more")
+        } else {
+            String::new()
+        };
+        Err(format_err!(
+            "the module imports what is not offered here: {}{tail}",
+            missing.join(", ")
+        ))
     }
 }
 
@@ -223,7 +283,11 @@ pub struct Compiled {
 }
 
 impl Compiled {
-    fn new(shared: Arc<Shared>, module: wasmtime::Module, pre: InstancePre<RunData>) -> Result<Compiled> {
+    fn new(
+        shared: Arc<Shared>,
+        module: wasmtime::Module,
+        pre: InstancePre<RunData>,
+    ) -> Result<Compiled> {
         let index = |name: &str| module.get_export_index(name);
         let takes_nothing = |name: &str| {
             matches!(module.get_export(name), Some(ExternType::Func(ty))
@@ -242,15 +306,27 @@ impl Compiled {
         };
         let mut entries = Vec::new();
         for export in module.exports() {
-            let ExternType::Func(ty) = export.ty() else { continue };
+            let ExternType::Func(ty) = export.ty() else {
+                continue;
+            };
             let takes_event = ty.params().len() == 1 && matches!(ty.param(0), Some(ValType::I32));
             let returns = ty.results().len() == 1 && matches!(ty.result(0), Some(ValType::I32));
             if takes_event && (returns || ty.results().len() == 0) {
                 let name = export.name().to_string();
-                entries.push(Entry { export: index(&name).unwrap(), name, returns });
+                entries.push(Entry {
+                    export: index(&name).unwrap(),
+                    name,
+                    returns,
+                });
             }
         }
-        Ok(Compiled { shared, pre, memory, start, entries })
+        Ok(Compiled {
+            shared,
+            pre,
+            memory,
+            start,
+            entries,
+        })
     }
 }
 
@@ -259,10 +335,27 @@ pub struct Module(Arc<Compiled>);
 impl Module {
     pub fn exports(&self) -> Vec<ffi::Export> {
         let entries = self.0.entries.iter().enumerate();
-        entries.map(|(i, e)| ffi::Export { name: e.name.clone(), function: i as u32 }).collect()
+        entries
+            .map(|(i, e)| ffi::Export {
+                name: e.name.clone(),
+                function: i as u32,
+            })
+            .collect()
     }
 
-    pub fn start(&self, function: u32, argument: u32, context: usize, memory_bytes_max: u64) -> Box<Run> {
-        Run::new(self.0.clone(), function as usize, argument, context, memory_bytes_max as usize)
+    pub fn start(
+        &self,
+        function: u32,
+        argument: u32,
+        context: usize,
+        memory_bytes_max: u64,
+    ) -> Box<Run> {
+        Run::new(
+            self.0.clone(),
+            function as usize,
+            argument,
+            context,
+            memory_bytes_max as usize,
+        )
     }
 }

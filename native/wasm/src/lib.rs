@@ -1,5 +1,6 @@
-//! A thin bridge over wasmtime: an engine with a pool of instance slots, modules linked once against a table of C++
-//! functions, and runs that C++ polls. It knows nothing of the cloud; `src/vm/wasmtime` is its only user.
+//! A thin bridge over wasmtime: an engine with a pool of instance slots, modules linked once
+//! against a table of C++ functions, and runs that C++ polls. It knows nothing of the cloud;
+//! `src/vm/wasmtime` is its only user.
 
 mod engine;
 mod run;
@@ -17,7 +18,8 @@ mod ffi {
         accept_text: bool,
     }
 
-    /// A function that guests may import. Types: one letter each, i = i32, I = i64, f = f32, F = f64.
+    /// A function that guests may import. Types: one letter each, i = i32, I = i64, f = f32, F =
+    /// f64.
     struct Import {
         module: String,
         name: String,
@@ -67,17 +69,29 @@ mod ffi {
         type Run;
 
         /// `dispatcher` is the address of an `extern "C"` function, see `engine::Dispatcher`.
-        fn new_engine(settings: &EngineSettings, dispatcher: usize, imports: &[Import]) -> Result<Box<Engine>>;
+        fn new_engine(
+            settings: &EngineSettings,
+            dispatcher: usize,
+            imports: &[Import],
+        ) -> Result<Box<Engine>>;
         fn compatibility(self: &Engine) -> String;
         fn resets_by_pagemap(self: &Engine) -> bool;
         /// The error names every cause, outermost first.
         fn compile(self: &Engine, wasm: &[u8]) -> Result<Box<Module>>;
 
         fn exports(self: &Module) -> Vec<Export>;
-        /// Does nothing yet; the first poll instantiates. `context` is handed to every host function of this run.
-        fn start(self: &Module, function: u32, argument: u32, context: usize, memory_bytes_max: u64) -> Box<Run>;
+        /// Does nothing yet; the first poll instantiates. `context` is handed to every host
+        /// function of this run.
+        fn start(
+            self: &Module,
+            function: u32,
+            argument: u32,
+            context: usize,
+            memory_bytes_max: u64,
+        ) -> Box<Run>;
 
-        /// Runs the guest for at most one slice on this thread. Not to be called again after Done or Failed.
+        /// Runs the guest for at most one slice on this thread. Not to be called again after Done
+        /// or Failed.
         fn poll(self: &mut Run) -> Progress;
         fn times(self: &Run) -> Times;
         fn failure(self: &Run) -> Failure;
@@ -89,5 +103,7 @@ fn new_engine(
     dispatcher: usize,
     imports: &[ffi::Import],
 ) -> Result<Box<Engine>, String> {
-    Engine::new(settings, dispatcher, imports).map(Box::new).map_err(|e| run::with_causes(&e))
+    Engine::new(settings, dispatcher, imports)
+        .map(Box::new)
+        .map_err(|e| run::with_causes(&e))
 }

@@ -1,4 +1,5 @@
-//! One run: a fresh store and instance on a fiber, polled by C++. Dropping it frees all of the instance.
+//! One run: a fresh store and instance on a fiber, polled by C++. Dropping it frees all of the
+//! instance.
 
 use std::future::Future;
 use std::pin::Pin;
@@ -6,7 +7,10 @@ use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 use std::time::Instant;
 
-use wasmtime::{Error, Memory, PoolConcurrencyLimitError, ResourceLimiter, Result, Store, TypedFunc, WasmBacktrace};
+use wasmtime::{
+    Error, Memory, PoolConcurrencyLimitError, ResourceLimiter, Result, Store, TypedFunc,
+    WasmBacktrace,
+};
 
 use crate::engine::{Compiled, Start};
 use crate::ffi::{Failure, FailureKind, Progress, Times};
@@ -36,12 +40,22 @@ pub struct RunData {
 
 impl RunData {
     pub fn new(context: usize, memory_bytes_max: usize) -> RunData {
-        RunData { context, memory: None, memory_bytes_max, refused_bytes: 0 }
+        RunData {
+            context,
+            memory: None,
+            memory_bytes_max,
+            refused_bytes: 0,
+        }
     }
 }
 
 impl ResourceLimiter for RunData {
-    fn memory_growing(&mut self, _current: usize, desired: usize, _maximum: Option<usize>) -> Result<bool> {
+    fn memory_growing(
+        &mut self,
+        _current: usize,
+        desired: usize,
+        _maximum: Option<usize>,
+    ) -> Result<bool> {
         if desired <= self.memory_bytes_max {
             return Ok(true);
         }
@@ -50,7 +64,12 @@ impl ResourceLimiter for RunData {
     }
 
     // The pool bounds tables itself.
-    fn table_growing(&mut self, _current: usize, _desired: usize, _maximum: Option<usize>) -> Result<bool> {
+    fn table_growing(
+        &mut self,
+        _current: usize,
+        _desired: usize,
+        _maximum: Option<usize>,
+    ) -> Result<bool> {
         Ok(true)
     }
 }
@@ -77,18 +96,38 @@ impl Run {
         context: usize,
         memory_bytes_max: usize,
     ) -> Box<Run> {
-        let future = Box::pin(whole_run(module.clone(), function, argument, context, memory_bytes_max));
-        Box::new(Run { module, future: Some(future), outcome: None })
+        let future = Box::pin(whole_run(
+            module.clone(),
+            function,
+            argument,
+            context,
+            memory_bytes_max,
+        ));
+        Box::new(Run {
+            module,
+            future: Some(future),
+            outcome: None,
+        })
     }
 
-    /// The only reason to suspend is the epoch, after which the guest is ready again: there is nothing to be woken by.
+    /// The only reason to suspend is the epoch, after which the guest is ready again: there is
+    /// nothing to be woken by.
     pub fn poll(&mut self) -> Progress {
-        let Some(future) = self.future.as_mut() else { return Progress::Failed };
+        let Some(future) = self.future.as_mut() else {
+            return Progress::Failed;
+        };
         self.module.shared.ticker.guest_runs();
-        let Poll::Ready(outcome) = future.as_mut().poll(&mut Context::from_waker(Waker::noop())) else {
+        let Poll::Ready(outcome) = future
+            .as_mut()
+            .poll(&mut Context::from_waker(Waker::noop()))
+        else {
             return Progress::Yielded;
         };
-        let progress = if outcome.is_ok() { Progress::Done } else { Progress::Failed };
+        let progress = if outcome.is_ok() {
+            Progress::Done
+        } else {
+            Progress::Failed
+        };
         self.future = None;
         self.outcome = Some(outcome);
         progress
@@ -97,7 +136,10 @@ impl Run {
     pub fn times(&self) -> Times {
         match &self.outcome {
             Some(Ok(times)) => Times { ..*times },
-            _ => Times { instantiate_ns: 0, run_ns: 0 },
+            _ => Times {
+                instantiate_ns: 0,
+                run_ns: 0,
+            },
         }
     }
 
@@ -108,7 +150,11 @@ impl Run {
                 message: failure.message.clone(),
                 backtrace: failure.backtrace.clone(),
             },
-            _ => Failure { kind: FailureKind::Trap, message: String::new(), backtrace: String::new() },
+            _ => Failure {
+                kind: FailureKind::Trap,
+                message: String::new(),
+                backtrace: String::new(),
+            },
         }
     }
 }
@@ -121,7 +167,10 @@ async fn whole_run(
     memory_bytes_max: usize,
 ) -> Outcome {
     let begun = Instant::now();
-    let mut store = Store::new(&module.shared.engine, RunData::new(context, memory_bytes_max));
+    let mut store = Store::new(
+        &module.shared.engine,
+        RunData::new(context, memory_bytes_max),
+    );
     store.limiter(|data| data);
     store.set_epoch_deadline(1);
     store.epoch_deadline_async_yield_and_update(1);
@@ -145,12 +194,17 @@ async fn in_store(
 ) -> Result<Instant> {
     let instance = module.pre.instantiate_async(&mut *store).await?;
     if let Some(export) = &module.memory {
-        store.data_mut().memory = instance.get_module_export(&mut *store, export).and_then(|e| e.into_memory());
+        store.data_mut().memory = instance
+            .get_module_export(&mut *store, export)
+            .and_then(|e| e.into_memory());
     }
     // The types of all functions were checked when the module was compiled.
     if let Start::Initialize(export) | Start::Command(export) = &module.start {
         *phase = Phase::Start;
-        let start = instance.get_module_export(&mut *store, export).and_then(|e| e.into_func()).unwrap();
+        let start = instance
+            .get_module_export(&mut *store, export)
+            .and_then(|e| e.into_func())
+            .unwrap();
         let start = unsafe { TypedFunc::<(), ()>::new_unchecked(&*store, start) };
         match start.call_async(&mut *store, ()).await {
             Err(error) if !returned(&error) => return Err(error),
@@ -160,7 +214,10 @@ async fn in_store(
     *phase = Phase::Call;
     let ready = Instant::now();
     let entry = &module.entries[function];
-    let call = instance.get_module_export(&mut *store, &entry.export).and_then(|e| e.into_func()).unwrap();
+    let call = instance
+        .get_module_export(&mut *store, &entry.export)
+        .and_then(|e| e.into_func())
+        .unwrap();
     let result = if entry.returns {
         let call = unsafe { TypedFunc::<u32, u32>::new_unchecked(&*store, call) };
         call.call_async(&mut *store, argument).await.map(|_| ())
@@ -202,10 +259,20 @@ fn describe(error: Error, data: &RunData, phase: Phase) -> Failure {
         FailureKind::Trap
     };
     let backtrace = match error.downcast_ref::<WasmBacktrace>() {
-        Some(trace) => trace.to_string().lines().skip(1).map(frame).collect::<Vec<_>>().join("\n"),
+        Some(trace) => trace
+            .to_string()
+            .lines()
+            .skip(1)
+            .map(frame)
+            .collect::<Vec<_>>()
+            .join("\n"),
         None => String::new(),
     };
-    Failure { kind, message: cut(message, MESSAGE_BYTES_MAX), backtrace: cut(backtrace, BACKTRACE_BYTES_MAX) }
+    Failure {
+        kind,
+        message: cut(message, MESSAGE_BYTES_MAX),
+        backtrace: cut(backtrace, BACKTRACE_BYTES_MAX),
+    }
 }
 
 /// "    0:   0x1f - <unknown>!f" without what says nothing.
@@ -220,7 +287,10 @@ pub fn with_causes(error: &Error) -> String {
 
 fn cut(mut text: String, bytes_max: usize) -> String {
     if text.len() > bytes_max {
-        let end = (0..=bytes_max).rev().find(|i| text.is_char_boundary(*i)).unwrap_or(0);
+        let end = (0..=bytes_max)
+            .rev()
+            .find(|i| text.is_char_boundary(*i))
+            .unwrap_or(0);
         text.truncate(end);
         text.push('…');
     }

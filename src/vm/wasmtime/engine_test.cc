@@ -94,7 +94,8 @@ TEST(WasmtimeEngine, PassesAllFourValueTypesAsCells) {
     (import "host" "mix" (func $mix (param i32 i64 f32 f64) (result i64)))
     (import "host" "note" (func $note (param i64) (result i64)))
     (func (export "f") (param i32)
-      (drop (call $note (call $mix (i32.const -1) (i64.const -1) (f32.const 1) (f64.const 1)))))))");
+      (drop (call $note (call $mix
+        (i32.const -1) (i64.const -1) (f32.const 1) (f64.const 1)))))))");
   Seen seen;
   ASSERT_TRUE(run(*module, "f", seen));
   EXPECT_EQ(seen.numbers,
@@ -284,7 +285,8 @@ TEST(WasmtimeEngine, TakesExitZeroOfACommandAsItsReturn) {
   const auto module = compile(*engine, R"((module
     (import "host" "leave" (func $leave (param i32)))
     (import "host" "note" (func $note (param i64) (result i64)))
-    (func (export "_start") (drop (call $note (i64.const 1))) (call $leave (i32.const 0)) unreachable)
+    (func (export "_start") (drop (call $note (i64.const 1))) (call $leave (i32.const 0))
+      unreachable)
     (func (export "f") (param i32) (drop (call $note (i64.const 2))))
     (func (export "leaves") (param i32) (call $leave (i32.const 3)))))");
   Seen seen;

@@ -46,9 +46,7 @@ class Event {
   Event& operator=(const Event&) = delete;
 
   // The request.
-  std::string method() const {
-    return read(abi::getHttpEventMethodSize, abi::getHttpEventMethod);
-  }
+  std::string method() const { return read(abi::getHttpEventMethodSize, abi::getHttpEventMethod); }
   std::string host() const { return read(abi::getHttpEventHostSize, abi::getHttpEventHost); }
   std::string path() const { return read(abi::getHttpEventPathSize, abi::getHttpEventPath); }
   std::string user_agent() const {
@@ -65,10 +63,10 @@ class Event {
     return split(read(abi::getHttpEventRequestHeaderKeysSize, abi::getHttpEventRequestHeaderKeys));
   }
   std::vector<std::string> queries() const {
-    return split(read(abi::getHttpEventRequestQueryKeysSize,
-                      [](std::uint32_t id, void* out, std::uint32_t) {
-                        return abi::getHttpEventRequestQueryKeys(id, out);
-                      }));
+    return split(
+        read(abi::getHttpEventRequestQueryKeysSize, [](std::uint32_t id, void* out, std::uint32_t) {
+          return abi::getHttpEventRequestQueryKeys(id, out);
+        }));
   }
   // What is left of the request's body.
   std::string body() const {
@@ -144,13 +142,13 @@ inline bool is_http(std::uint32_t id) {
 }  // namespace tau::http
 
 // Defines the function that a route's `call` names; its body sees `tau::http::Event& event`.
-#define TAU_HTTP_FUNCTION(name)                                                                  \
-  static void tau_http_##name(::tau::http::Event& event);                                        \
-  extern "C" __attribute__((export_name(#name))) std::uint32_t tau_export_##name(                \
-      std::uint32_t id) {                                                                        \
-    if (!::tau::http::detail::is_http(id)) return 1;                                             \
-    ::tau::http::Event event(id);                                                                \
-    tau_http_##name(event);                                                                      \
-    return 0;                                                                                    \
-  }                                                                                              \
+#define TAU_HTTP_FUNCTION(name)                                                               \
+  static void tau_http_##name(::tau::http::Event& event);                                     \
+  extern "C"                                                                                  \
+      __attribute__((export_name(#name))) std::uint32_t tau_export_##name(std::uint32_t id) { \
+    if (!::tau::http::detail::is_http(id)) return 1;                                          \
+    ::tau::http::Event event(id);                                                             \
+    tau_http_##name(event);                                                                   \
+    return 0;                                                                                 \
+  }                                                                                           \
   static void tau_http_##name([[maybe_unused]] ::tau::http::Event& event)
