@@ -1,11 +1,11 @@
 #include "node/user_api.h"
 
 #include <fmt/format.h>
-#include <openssl/evp.h>
 
 #include <algorithm>
 #include <charconv>
 
+#include "codec/base64.h"
 #include "runtime/channel.h"
 #include "runtime/task_group.h"
 #include "services/patrick/api.h"
@@ -24,18 +24,6 @@ constexpr std::size_t kRegistrationBytesMax = 64u << 10;
 constexpr std::size_t kCursorNodesMax = 256;
 constexpr std::size_t kLogNodesMax = 64;  // asked at once
 constexpr std::string_view kMainBranch = "main";
-
-Result<Bytes> base64_decode(std::string_view text) {
-  if (text.empty() || text.size() % 4 != 0)
-    return fail(ErrorCode::invalid_argument, "base64: expected groups of four characters");
-  Bytes out(text.size() / 4 * 3);
-  const int n = EVP_DecodeBlock(out.data(), reinterpret_cast<const unsigned char*>(text.data()),
-                                static_cast<int>(text.size()));
-  if (n < 0) return fail(ErrorCode::invalid_argument, "base64: a character that does not belong");
-  const std::size_t padding = text.ends_with("==") ? 2 : text.ends_with('=') ? 1 : 0;
-  out.resize(static_cast<std::size_t>(n) - padding);
-  return out;
-}
 
 Result<std::uint64_t> number_of(const http::Request& request, std::string_view name,
                                 std::uint64_t otherwise) {
@@ -415,7 +403,7 @@ Json UserApi::to_json(const auth::Registration& registration, const Where& where
 Task<Result<Json>> UserApi::register_project(http::Request& request) {
   CO_TRY(const Json body, http::read_json(request, kRegistrationBytesMax));
   CO_TRY_SYNC(const std::string encoded, http::string_field(body, "registration"));
-  auto decoded = base64_decode(encoded);
+  auto decoded = codec::base64_decode(encoded);
   if (!decoded) co_return fail(std::move(decoded).error().context("registration"));
   auto record = codec::from_cbor<codec::Signed>(*decoded);
   if (!record) co_return fail(std::move(record).error().context("registration"));

@@ -1,8 +1,8 @@
 #include "node/user_api.h"
 
 #include <gtest/gtest.h>
-#include <openssl/evp.h>
 
+#include "codec/base64.h"
 #include "command/members.h"
 #include "http/client.h"
 #include "net/simulated.h"
@@ -152,11 +152,7 @@ class UserApiTest : public ::testing::Test {
     r.repositories = {{"config", auth::RepositoryKind::config, "local"},
                       {"code", auth::RepositoryKind::code, "local"}};
     const Bytes bytes = codec::to_cbor(codec::sign_record(owner, r));
-    std::string text((bytes.size() + 2) / 3 * 4 + 1, '\0');
-    text.resize(
-        static_cast<std::size_t>(EVP_EncodeBlock(reinterpret_cast<unsigned char*>(text.data()),
-                                                 bytes.data(), static_cast<int>(bytes.size()))));
-    return Json{{"registration", text}}.dump();
+    return Json{{"registration", codec::base64_encode(bytes)}}.dump();
   }
 
   runtime::VirtualLoop loop_;

@@ -1,11 +1,11 @@
 #include "bin/tau/new_project.h"
 
 #include <fmt/format.h>
-#include <openssl/evp.h>
 
 #include <algorithm>
 #include <cctype>
 
+#include "codec/base64.h"
 #include "project/deployment.h"
 #include "project/writer.h"
 
@@ -18,14 +18,6 @@ constexpr std::string_view kCodeReadme =
     "# Code\n\n"
     "One folder for each function: `functions/<name>/`, with its sources and `.taubyte/`, which\n"
     "says what builds it. `tau new function NAME` makes one, `tau push` sends it to the cloud.\n";
-
-std::string base64_encode(BytesView bytes) {
-  std::string out((bytes.size() + 2) / 3 * 4 + 1, '\0');
-  const int n = EVP_EncodeBlock(reinterpret_cast<unsigned char*>(out.data()), bytes.data(),
-                                static_cast<int>(bytes.size()));
-  out.resize(static_cast<std::size_t>(n));
-  return out;
-}
 
 Status check_free(const fs::path& root) {
   std::error_code ec;
@@ -105,7 +97,8 @@ Result<Created> create_project(Machine& machine, Cloud& cloud, const NewProject&
   const auto registration =
       new_registration(what, owner.key.public_key(), random, machine.loop.wall_unix_ms());
   const auto record = codec::sign_record(owner.key, registration);
-  auto answer = cloud.post("/projects", {{"registration", base64_encode(codec::to_cbor(record))}});
+  auto answer =
+      cloud.post("/projects", {{"registration", codec::base64_encode(codec::to_cbor(record))}});
   if (!answer) {
     if (answer.error().code() == ErrorCode::already_exists)
       return fail(ErrorCode::already_exists,
