@@ -302,6 +302,8 @@ seer::Announcement Node::announcement() const {
     out.addresses = {at->address};
     out.http_port = at->port;
   }
+  // Asked of the part itself: a node that is still starting answers DNS already.
+  if (parts_->seer) out.dns = parts_->seer->dns().to_string();
   return out;
 }
 

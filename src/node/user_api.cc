@@ -170,6 +170,7 @@ Json schemas() {
       {"Network", object({{"name", text("")},
                           {"suffix", text("projects are served at LABEL.SUFFIX")},
                           {"http_port", number("of the substrates; 0: none lives")},
+                          {"dns", text("where a seer answers DNS; empty: none lives")},
                           {"git_base", text("repositories are at GIT_BASE/PROJECT/NAME.git")},
                           {"version", text("")}})},
       {"Registration",
@@ -350,6 +351,11 @@ Task<UserApi::Where> UserApi::where() {
   if (nodes)
     for (const auto& node : nodes->nodes)
       if (node.announcement.http_port != 0) out.http_port = node.announcement.http_port;
+  const auto seers = co_await caller_.call_any<seer::ListNodes>(seer::kRole, seer::kProtocol,
+                                                                {std::string(seer::kRole)});
+  if (seers)
+    for (const auto& node : seers->nodes)
+      if (node.announcement.dns) out.dns = *node.announcement.dns;
   co_return out;
 }
 
@@ -358,6 +364,7 @@ Task<Result<Json>> UserApi::network(http::Request&) {
   co_return Json{{"name", options_.network},
                  {"suffix", options_.suffix},
                  {"http_port", at.http_port},
+                 {"dns", at.dns},
                  {"git_base", at.git_base},
                  {"version", options_.version}};
 }

@@ -47,6 +47,7 @@ class UserApi {
   struct Where {           // what is needed to say where things are reached
     std::string git_base;  // empty: no patrick answers
     std::uint16_t http_port = 0;
+    std::string dns;  // empty: no seer answers
   };
 
   http::Router::JsonHandler handler_of(std::string_view id);

@@ -184,6 +184,7 @@ TEST_F(UserApiTest, SaysWhereTheNetworkIsReached) {
   EXPECT_EQ(network.body, Json({{"name", "blackhole"},
                                 {"suffix", "blackhole.localhost"},
                                 {"http_port", 1480},
+                                {"dns", ""},
                                 {"git_base", "http://127.0.0.1:7/git"},
                                 {"version", "1.2.3"}}));
   const auto nodes = ask("GET", "/nodes");

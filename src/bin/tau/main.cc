@@ -8,6 +8,7 @@
 #include "bin/tau/new_project.h"
 #include "bin/tau/push.h"
 #include "bin/tau/query.h"
+#include "bin/tau/trace.h"
 
 namespace {
 
@@ -26,7 +27,7 @@ constexpr std::string_view kFooter =
 struct Arguments {
   std::string cloud, directory = ".", templates, location = ".";
   bool json = false, no_colour = false, follow = false, no_follow = false;
-  std::string which, project;
+  std::string which, project, url;
   std::vector<std::string> build;
   int limit = 20;
   NewProject new_project;
@@ -140,6 +141,12 @@ Result<int> run_logs(Program& p, bool of_build) {
   return kExitOk;
 }
 
+Result<int> run_trace(Program& p) {
+  TRY(Cloud cloud, p.cloud());
+  TRY_STATUS(trace_request(p.machine.loop, cloud, p.terminal, p.arguments.url));
+  return kExitOk;
+}
+
 Result<int> run_status(Program& p) {
   TRY(Cloud cloud, p.cloud());
   TRY_STATUS(show_status(cloud, p.terminal, p.here()));
@@ -216,6 +223,9 @@ void declare_rest(CLI::App& app, Arguments& a, Command& chosen) {
     chosen = [of_build](Program& p) { return run_logs(p, of_build); };
   });
 
+  add(app, "trace", "Send one request and show where its time went", run_trace, chosen)
+      ->add_option("URL", a.url, "Such as http://hello.blackhole.localhost:1480/ping")
+      ->required();
   add(app, "status", "The cloud, and the project of this folder", run_status, chosen);
   add(app, "version", "The version of this program", run_version, chosen);
 }

@@ -5,6 +5,7 @@
 
 #include <chrono>
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <tuple>
 #include <vector>
@@ -24,11 +25,13 @@ struct Announcement {
   std::vector<std::string> addresses;  // IPs that its substrate answers on
   std::uint16_t http_port = 0;         // of the substrate
   std::uint32_t load_percent = 0;      // of its capacity; 100 takes no new work
+  std::optional<std::string> dns;      // where its seer answers DNS: "127.0.0.1:1453"
   static constexpr auto fields() {
     return std::tuple{codec::field("services", &Announcement::services),
                       codec::field("addresses", &Announcement::addresses),
                       codec::field("http_port", &Announcement::http_port),
-                      codec::field("load", &Announcement::load_percent)};
+                      codec::field("load", &Announcement::load_percent),
+                      codec::field("dns", &Announcement::dns)};
   }
 };
 

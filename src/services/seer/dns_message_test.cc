@@ -3,6 +3,7 @@
 #include <gtest/gtest.h>
 
 #include "base/random.h"
+#include "services/seer/dns_client.h"
 
 namespace tau::seer::dns {
 namespace {
@@ -77,6 +78,21 @@ TEST(DnsAnswer, RepeatsTheQuestionAndGivesTheAddress) {
             "48656c6c6f09626c61636b686f6c65096c6f63616c686f73740000010001"
             "c00c0001000100000001"
             "00047f010203");
+}
+
+TEST(DnsClient, ReadsWhatTheServerWritesAndRefusesTheRest) {
+  const Bytes asked = encode_query(0x1234, "hello.blackhole.localhost", Type::a);
+  const auto query = parse_query(asked);
+  ASSERT_TRUE(query);
+  const Bytes out = encode_answer(
+      *query,
+      {Rcode::no_error, true, {address_record("127.1.2.3", 1), address_record("127.1.2.4", 1)}, {}},
+      512);
+  EXPECT_EQ(parse_addresses(out, 0x1234, Type::a)->addresses,
+            (std::vector<std::string>{"127.1.2.3", "127.1.2.4"}));
+  EXPECT_FALSE(parse_addresses(out, 0x1235, Type::a));
+  for (std::size_t n = 0; n < out.size(); ++n)
+    EXPECT_FALSE(parse_addresses(BytesView(out).first(n), 0x1234, Type::a)) << n;
 }
 
 TEST(DnsAnswer, NameErrorCarriesTheStartOfAuthority) {

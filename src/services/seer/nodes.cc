@@ -4,6 +4,8 @@
 
 #include <algorithm>
 
+#include "net/network.h"
+
 namespace tau::seer {
 namespace {
 
@@ -28,6 +30,8 @@ Status Nodes::announce(const PeerId& peer, const p2p::Certificate& certificate,
       return fail(ErrorCode::permission_denied, "the certificate of " + peer.str() +
                                                     " does not give it the role \"" +
                                                     service.substr(0, 64) + "\"");
+  if (announcement.dns && !net::Endpoint::parse(*announcement.dns))
+    return fail(ErrorCode::invalid_argument, "the DNS endpoint is not ADDRESS:PORT");
   for (const auto& address : announcement.addresses)
     if (!is_family(address, AF_INET) && !is_family(address, AF_INET6))
       return fail(ErrorCode::invalid_argument,

@@ -16,7 +16,7 @@ p2p::Certificate with_roles(std::vector<std::string> roles) {
 }
 const auto kSubstrate = with_roles({"substrate"});
 Announcement at(std::string address, std::uint32_t load = 0) {
-  return {{"substrate"}, {std::move(address)}, 1480, load};
+  return {{"substrate"}, {std::move(address)}, 1480, load, {}};
 }
 
 TEST(Nodes, ASilentNodeIsGoneAndComesBack) {
@@ -39,7 +39,7 @@ TEST(Nodes, AnAnnouncementBeyondTheCertificateIsRefused) {
             ErrorCode::invalid_argument);
   EXPECT_EQ(nodes
                 .announce(PeerId("a"), kSubstrate,
-                          {{}, std::vector<std::string>(9, "127.0.0.1"), 1, 0}, {})
+                          {{}, std::vector<std::string>(9, "127.0.0.1"), 1, 0, {}}, {})
                 .error()
                 .code(),
             ErrorCode::invalid_argument);

@@ -53,7 +53,7 @@ class Seer : public testing::Test {
   void announce(std::size_t member, std::string address) {
     auto done = runtime::block_on(
         loop_, members_[member].caller.call_any<Announce>(
-                   kRole, kProtocol, {{"substrate"}, {std::move(address)}, 1480, 0}));
+                   kRole, kProtocol, {{"substrate"}, {std::move(address)}, 1480, 0, {}}));
     ASSERT_TRUE(done) << done.error().to_string();
   }
   static Bytes query(std::string_view name, std::uint16_t type) {
