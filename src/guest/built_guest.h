@@ -1,8 +1,6 @@
-// Compiles C++ guests with the SDK's own build script: for tests and benches of this checkout.
+// C++ guests that CMake compiled (tau_cpp_guest): for tests and benches.
 #pragma once
 
-#include <cstdlib>
-#include <filesystem>
 #include <fstream>
 #include <iterator>
 #include <stdexcept>
@@ -12,22 +10,11 @@
 
 namespace tau::guest {
 
-// `folder` below the checkout. Throws with the compiler's words if it does not compile.
-inline Bytes build_cpp_guest(const std::string& checkout, const std::string& folder) {
-  char out[] = "/tmp/tau-guest-XXXXXX";
-  if (!mkdtemp(out)) throw std::runtime_error("mkdtemp");
-  const std::string command = "SRC='" + checkout + "/" + folder + "' OUT='" + out + "' TAU_SDK='" +
-                              checkout + "/sdk' sh -c '. \"$TAU_SDK/cpp/build.sh\"; build' >" +
-                              out + "/log 2>&1";
-  const int code = std::system(command.c_str());
-  const auto read = [&](const char* name) {
-    std::ifstream file(std::string(out) + "/" + name, std::ios::binary);
-    return Bytes(std::istreambuf_iterator<char>(file), {});
-  };
-  const Bytes log = read("log"), wasm = read("main.wasm");
-  std::filesystem::remove_all(out);
-  if (code != 0) throw std::runtime_error("build " + folder + ": " + to_text(log));
-  return wasm;
+inline Bytes built_guest(const std::string& name) {
+  const std::string path = std::string(TAU_GUESTS) + "/" + name + "/main.wasm";
+  std::ifstream file(path, std::ios::binary);
+  if (!file) throw std::runtime_error("no guest at " + path);
+  return Bytes(std::istreambuf_iterator<char>(file), {});
 }
 
 }  // namespace tau::guest

@@ -24,10 +24,10 @@ class CppGuest : public testing::Test {
     static const auto engine = vm::make_wasmtime_engine(host_functions(), {.runs_max = 8}).value();
     return *engine;
   }
-  static std::shared_ptr<const vm::Module> module_of(const std::string& folder) {
+  static std::shared_ptr<const vm::Module> module_of(const std::string& name) {
     static std::map<std::string, std::shared_ptr<const vm::Module>> built;
-    auto& module = built[folder];
-    if (!module) module = engine().compile(build_cpp_guest(TAU_CHECKOUT, folder)).value();
+    auto& module = built[name];
+    if (!module) module = engine().compile(built_guest(name)).value();
     return module;
   }
   Outcome run(const vm::Module& module, std::string_view name, HttpExchange& exchange,
@@ -43,7 +43,7 @@ class CppGuest : public testing::Test {
 
 TEST_F(CppGuest, OfTheTemplateAnswersPong) {
   HttpExchange exchange({});
-  const auto outcome = run(*module_of("sdk/templates/cpp/ping"), "ping", exchange);
+  const auto outcome = run(*module_of("template"), "ping", exchange);
   ASSERT_TRUE(outcome) << outcome.error().message;
   EXPECT_EQ(exchange.status(), 200);
   EXPECT_EQ(exchange.body(), "pong");
@@ -63,7 +63,7 @@ TEST_F(CppGuest, SeesTheWholeRequestAndItsPrintsAreLogged) {
                          .query = "k=1+2&k=3&%C3%A9=%26&bad=%zz",
                          .headers = headers,
                          .body = as_bytes(body)});
-  const auto outcome = run(*module_of("src/guest/test_guests/echo"), "echo", exchange);
+  const auto outcome = run(*module_of("echo"), "echo", exchange);
   ASSERT_TRUE(outcome) << outcome.error().message;
   EXPECT_EQ(exchange.body(),
             "POST hello.test:1 /a b\nheader X-Sent: a\nheader Accept: c\nquery k: 1 2\n"
@@ -79,7 +79,7 @@ TEST_F(CppGuest, ReadsTheClockAndTheChanceOfItsNode) {
   std::vector<std::string> answers;
   for (int i = 0; i < 2; ++i) {
     HttpExchange exchange({});
-    ASSERT_TRUE(run(*module_of("src/guest/test_guests/echo"), "world", exchange));
+    ASSERT_TRUE(run(*module_of("echo"), "world", exchange));
     EXPECT_TRUE(exchange.body().starts_with("1700000000123 ")) << exchange.body();
     answers.push_back(exchange.body());
   }
@@ -88,7 +88,7 @@ TEST_F(CppGuest, ReadsTheClockAndTheChanceOfItsNode) {
 
 TEST_F(CppGuest, Redirects) {
   HttpExchange exchange({.path = "/shop/cart"});
-  ASSERT_TRUE(run(*module_of("src/guest/test_guests/echo"), "moved", exchange));
+  ASSERT_TRUE(run(*module_of("echo"), "moved", exchange));
   EXPECT_EQ(exchange.status(), 302);
   EXPECT_EQ(exchange.headers()[0].value, "/shop/elsewhere?x=1");
   EXPECT_EQ(exchange.body(), "<a href=\"/shop/elsewhere?x=1\">Found</a>.\n\n");
@@ -97,14 +97,14 @@ TEST_F(CppGuest, Redirects) {
 TEST_F(CppGuest, KeepsNothingBetweenRequests) {
   for (int i = 0; i < 100; ++i) {
     HttpExchange exchange({});
-    ASSERT_TRUE(run(*module_of("src/guest/test_guests/echo"), "count", exchange));
+    ASSERT_TRUE(run(*module_of("echo"), "count", exchange));
     ASSERT_EQ(exchange.body(), "1");
   }
 }
 
 TEST_F(CppGuest, ThatTrapsIsExplainedByNames) {
   HttpExchange exchange({.path = "/article"});
-  const auto outcome = run(*module_of("src/guest/test_guests/trap"), "divide", exchange);
+  const auto outcome = run(*module_of("trap"), "divide", exchange);
   ASSERT_FALSE(outcome);
   EXPECT_EQ(outcome.error().kind, Kind::trap);
   EXPECT_NE(outcome.error().message.find("divide by zero"), std::string::npos);
@@ -114,15 +114,14 @@ TEST_F(CppGuest, ThatTrapsIsExplainedByNames) {
 
 TEST_F(CppGuest, ThatDevoursMemoryIsStoppedAtItsLimit) {
   HttpExchange exchange({});
-  const auto outcome = run(*module_of("src/guest/test_guests/trap"), "devour", exchange,
-                           {.memory_bytes_max = 16u << 20});
+  const auto outcome = run(*module_of("trap"), "devour", exchange, {.memory_bytes_max = 16u << 20});
   ASSERT_FALSE(outcome);
   EXPECT_EQ(outcome.error().kind, Kind::out_of_memory) << outcome.error().message;
 }
 
 TEST_F(CppGuest, ThatRecursesWithoutEndTraps) {
   HttpExchange exchange({});
-  const auto outcome = run(*module_of("src/guest/test_guests/trap"), "recurse", exchange);
+  const auto outcome = run(*module_of("trap"), "recurse", exchange);
   ASSERT_FALSE(outcome);
   EXPECT_EQ(outcome.error().kind, Kind::trap) << outcome.error().message;
 }

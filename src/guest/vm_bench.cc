@@ -99,10 +99,8 @@ int main(int argc, char** argv) {
           (func (export "_initialize")) (func (export "f") (param i32)
           (i32.store (i32.const 8) (i32.const 1)))))"))
           .value();
-  const auto hello =
-      engine->compile(guest::build_cpp_guest(TAU_CHECKOUT, "sdk/templates/cpp/ping")).value();
-  const auto ping =
-      engine->compile(guest::build_cpp_guest(TAU_CHECKOUT, "src/guest/test_guests/ping8")).value();
+  const auto hello = engine->compile(guest::built_guest("template")).value();
+  const auto ping = engine->compile(guest::built_guest("ping8")).value();
   for (int round = 0; round < rounds; ++round) {
     row("empty module", *empty, "f", only);
     row("memory, _initialize, one dirty page", *memory, "f", only);

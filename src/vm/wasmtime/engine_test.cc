@@ -353,7 +353,7 @@ TEST(WasmtimeEngine, GivesEveryRunAFreshInstance) {
     (func (export "f") (param i32) (i32.store (i32.const 70000) (i32.const -1)))))");
   runtime::RealLoop loop;
   Seen seen;
-  constexpr std::size_t kRuns = 3000;
+  constexpr std::size_t kRuns = 2000;
   for (std::size_t i = 0; i < kRuns; ++i) {
     (void)runtime::block_on(loop, hunter->run("f", i % 3 == 0, &seen, {}));  // some trap
     if (i % 5 == 0) (void)runtime::block_on(loop, other->run("f", 0, &seen, {}));
@@ -372,11 +372,11 @@ TEST(WasmtimeEngine, RunsTheSameModuleOnManyThreads) {
       threads.emplace_back([&] {
         runtime::RealLoop loop;
         start.arrive_and_wait();
-        for (int i = 0; i < 300; ++i) (void)runtime::block_on(loop, hunter->run("f", 0, &mine, {}));
+        for (int i = 0; i < 100; ++i) (void)runtime::block_on(loop, hunter->run("f", 0, &mine, {}));
       });
     }
   }
-  for (const Seen& s : seen) EXPECT_EQ(s.numbers, std::vector<std::uint64_t>(300, 0));
+  for (const Seen& s : seen) EXPECT_EQ(s.numbers, std::vector<std::uint64_t>(100, 0));
 }
 
 TEST(WasmtimeEngine, KeepsAModuleUsableAfterTheEngineIsGone) {

@@ -19,6 +19,7 @@ TAU_HTTP_FUNCTION(devour) {
 [[gnu::noinline]] static int deeper(volatile int* depth) {
   volatile char frame[1024];
   frame[0] = static_cast<char>(*depth);
+  if (*depth < 0) return 0;
   *depth = *depth + 1;
   return deeper(depth) + frame[0];
 }
