@@ -154,7 +154,6 @@ Task<Status> Node::build() {
     monkey::Options options;
     options.jobs_max = options_.monkey_concurrency;
     options.builder.suffix = options_.network_suffix;
-    options.builder.builds_max = options_.monkey_concurrency;
     options.builder.limits.memory_bytes_max = options_.monkey_memory.bytes;
     p.monkey.emplace(loop, *p.host, *p.caller, *p.monkey_kv, *p.exchange, process_.runner(),
                      process_.pool(), *p.hoarders, identity_, admission_,
