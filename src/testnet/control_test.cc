@@ -84,8 +84,8 @@ TEST_F(ControlTest, KillsANodeByNameOrByAServiceThatOneNodeRuns) {
   const auto nodes = ask("GET", "/v1/universes/blackhole/nodes");
   for (const Json& node : nodes.body["nodes"])
     EXPECT_EQ(node["state"], node["name"] == "hoarder-2" ? "killed" : "running");
-  EXPECT_EQ(ask("DELETE", "/v1/universes/blackhole/nodes/hoarder-2").status, 409);
-  EXPECT_EQ(ask("DELETE", "/v1/universes/blackhole/nodes/substrate").status, 409);
+  EXPECT_EQ(ask("DELETE", "/v1/universes/blackhole/nodes/hoarder-2").status, 412);
+  EXPECT_EQ(ask("DELETE", "/v1/universes/blackhole/nodes/substrate").status, 412);
   EXPECT_EQ(ask("DELETE", "/v1/universes/blackhole/nodes/nobody").status, 404);
   EXPECT_EQ(ask("DELETE", "/v1/universes/blackhole/nodes/hoarder").status, 200);
 }
