@@ -31,8 +31,7 @@ int main(int argc, char** argv) {
     return 1;
   }
   scenario::ScriptEngine scripts;
-  const Bytes wasm = script ? to_bytes("say pong")
-                            : guest::build_cpp_guest(TAU_CHECKOUT, "src/guest/test_guests/ping8");
+  const Bytes wasm = script ? to_bytes("say pong") : guest::built_guest("ping8");
   std::thread thread;
   if (own) thread = std::thread([&] { data.run(); });
   scenario::World world(
