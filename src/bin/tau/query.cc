@@ -119,7 +119,7 @@ Status show_logs(Cloud& cloud, const Terminal& terminal, const std::string& proj
     const Json lines = read.value("lines", Json::array());
     for (const Json& line : lines) {
       if (terminal.json() && !follow) all.push_back(line);
-      if (terminal.json() && follow) terminal.result(line);
+      if (follow) terminal.item(line);
       const std::string request = line.value("request", "");
       const std::string text =
           fmt::format("{} {} {}{}", time_text(line.value("at_unix_ms", std::int64_t{0})),

@@ -91,6 +91,12 @@ void Terminal::result(const http::Json& value) const {
   std::fflush(stdout);
 }
 
+void Terminal::item(const http::Json& value) const {
+  if (!json_) return;
+  fmt::print("{}\n", value.dump(-1, ' ', false, http::Json::error_handler_t::replace));
+  std::fflush(stdout);
+}
+
 void Terminal::error(const Error& error) const {
   if (json_) {
     result({{"error", {{"code", name_of(error.code())}, {"message", error.message()}}}});

@@ -38,6 +38,7 @@ class Terminal {
   void good(std::string_view line) const;      // green
   void bad(std::string_view line) const;       // red, to standard error
   void result(const http::Json& value) const;  // with --json only
+  void item(const http::Json& value) const;    // with --json only: one line of a stream
   void error(const Error& error) const;        // {"error": …} with --json
 
   // Asks on a terminal. Errors: invalid_argument elsewhere, naming the flag to use.

@@ -54,7 +54,9 @@ Task<Status> Service::start() {
   tasks_ = std::make_unique<runtime::TaskGroup>(loop_);
   tasks_->spawn(watch_leases());
   router_.serve(kProtocol, *this, Commands{});
-  co_return co_await provider_.start(*this);
+  auto provided = co_await provider_.start(*this);
+  if (!provided) co_await stop();
+  co_return provided;
 }
 
 Task<void> Service::stop() {
