@@ -18,7 +18,11 @@ void show_remote(const Terminal& terminal, const std::string& said) {
   while (at < said.size()) {
     const std::size_t end = std::min(said.find('\n', at), said.size());
     const std::string_view line = std::string_view(said).substr(at, end - at);
-    if (line.starts_with(kMark)) terminal.detail("  " + std::string(line.substr(kMark.size())));
+    if (line.starts_with(kMark)) {
+      std::string text(line.substr(kMark.size()));
+      text.erase(text.find_last_not_of(' ') + 1);  // git pads to clear a progress line
+      terminal.detail("  " + text);
+    }
     at = end + 1;
   }
 }
@@ -28,6 +32,19 @@ Status check_pushable(WorkTree& tree) {
   return fail(ErrorCode::failed_precondition,
               tree.folder().string() + " is no git repository. Make it one with: git -C " +
                   tree.folder().string() + " init -b main");
+}
+
+// One build takes one branch of both. Another repository may lack the branch.
+std::unexpected<Error> different_branches(const WorkTree& code, const std::string& of_code,
+                                          WorkTree& config, const std::string& of_config) {
+  const auto there = config.try_git({"rev-parse", "--verify", "--quiet", "refs/heads/" + of_code});
+  return fail(ErrorCode::failed_precondition,
+              fmt::format("code is on branch {}, config on {}. Bring config there, too: git -C {} "
+                          "switch {}{}\nOr push code alone, which then borrows the config of main: "
+                          "git -C {} push origin {}",
+                          of_code, of_config, config.folder().string(),
+                          there && there->code == 0 ? "" : "-c ", of_code, code.folder().string(),
+                          of_code));
 }
 
 struct Pushed {
@@ -46,10 +63,7 @@ Result<Pushed> push_both(Machine& machine, const Terminal& terminal, const Proje
     TRY_STATUS(check_pushable(tree));
     TRY(const std::string branch, tree.branch());
     if (!pushed.branch.empty() && pushed.branch != branch)
-      return fail(ErrorCode::failed_precondition,
-                  fmt::format("code is on branch {}, config on {}; switch one of them: git -C {} "
-                              "switch {}",
-                              pushed.branch, branch, tree.folder().string(), pushed.branch));
+      return different_branches(trees[0], pushed.branch, tree, branch);
     pushed.branch = branch;
   }
   for (auto& tree : trees) {
