@@ -101,6 +101,18 @@ TEST_F(Commands, EndAtTheirDeadlineOnBothSides) {
   EXPECT_EQ(service_.waiting, 0);
 }
 
+TEST_F(Commands, OfANodeToItselfEndWithTheTaskThatSentThem) {
+  runtime::TaskGroup group(loop_);
+  group.spawn([](Caller& caller, PeerId to) -> Task<void> {
+    (void)co_await caller.call<Wait>(to, kProtocol, {}, 5min);
+  }(members_[0].caller, members_[0].identity.id()));
+  while (service_.waiting == 0) ASSERT_TRUE(loop_.run_some());
+  const auto before = loop_.now();
+  runtime::block_on(loop_, group.stop());
+  EXPECT_EQ(service_.waiting, 0);
+  EXPECT_LT(loop_.now() - before, 1s);
+}
+
 TEST_F(Commands, GoToWhoeverHasTheRole) {
   auto r = runtime::block_on(loop_, members_[1].caller.call_any<Add>("test", kProtocol, {1, 2}));
   EXPECT_EQ(r->sum, 3);

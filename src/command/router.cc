@@ -14,6 +14,13 @@ constexpr Duration kRequestReadMax = 10s;
 // Long polls of a few hundred nodes fit; a peer that opens more is told to come back.
 constexpr std::size_t kCallsMax = 1024;
 
+// Cancels one scope when another is cancelled.
+struct CancelAlong final : runtime::CancelHook {
+  explicit CancelAlong(runtime::Scope& s) : scope(s) {}
+  void on_cancel() override { scope.cancel(); }
+  runtime::Scope& scope;
+};
+
 }  // namespace
 
 struct Router::Served {
@@ -86,11 +93,21 @@ Task<Result<codec::Value>> Router::dispatch(std::shared_ptr<Served> served, Peer
     co_return fail(ErrorCode::resource_exhausted, "too many calls at once; try again");
   const Duration limit = std::min<Duration>(
       std::chrono::milliseconds(std::min<std::uint64_t>(frame.deadline_ms, 600'000)), kDeadlineMax);
+  // Ends with the service, with the connection, and with the caller when that is a task of this
+  // node.
+  runtime::Scope inner(loop_, served->scope);
+  CancelAlong along(inner);
+  runtime::Scope& outer = co_await runtime::current_scope();
+  if (outer.cancelled()) {
+    inner.cancel();
+  } else {
+    outer.add(along);
+  }
   ++served->running;
   auto result =
       co_await runtime::with_deadline(limit, frame.command,
                                       it->second.handler(std::move(peer), std::move(frame.body)))
-          .in(served->scope);
+          .in(inner);
   --served->running;
   served->ended.notify_all();
   co_return result;
