@@ -54,7 +54,7 @@ const std::vector<Key>& keys() {
       {"http", "port", &Options::http_port,
        "Port of the substrate, the same on every node of a network; 0 takes a free one.", 65535},
       {"http", "entry", &Options::http_entry,
-       "Also answer on 127.0.0.1, if no other node of this machine does."},
+       "Also answer on 127.0.0.1, together with the other nodes of this machine that do."},
       {"http", "threads", &Options::http_threads, "Loops that serve requests, each on one core.",
        256},
       {"api", "listen", &Options::api_listen,

@@ -81,11 +81,9 @@ void Mesh::met(const PeerId& peer, bool connected) {
   known.last_met = known.try_again = loop_.now();
   known.pause = Duration::zero();
   if (!connected) {
-    known.introduced = false;
     look_.notify_all();
-  } else if (!known.introduced) {
-    known.introduced = true;
-    tasks_.spawn(introduce(peer));
+  } else if (host_.id() < peer) {
+    tasks_.spawn(introduce(peer));  // the other one hears of us by it
   }
 }
 
@@ -99,20 +97,26 @@ Task<void> Mesh::introduce(PeerId peer) {
   const auto connected = host_.peers();
   for (KnownNode& node : answer->nodes) {
     // What a node says of itself, on its own connection, is better than hearsay.
-    if (std::ranges::find(connected, node.peer) == connected.end())
+    if (node.peer == peer || std::ranges::find(connected, node.peer) == connected.end())
       learn(node.peer, std::move(node.addresses));
   }
 }
 
 Task<Result<Introduce::Response>> Mesh::handle(command::Peer peer, Introduce::Request request) {
   learn(peer.id, std::move(request.addresses));
-  Introduce::Response response;
-  for (const PeerId& other : host_.peers()) {
-    const auto it = known_.find(other);
-    if (other != peer.id && it != known_.end() && !it->second.addresses.empty())
-      response.nodes.push_back({other, it->second.addresses});
-  }
+  Introduce::Response response{connected_nodes(peer.id)};
+  response.nodes.push_back({host_.id(), host_.addresses()});
   co_return response;
+}
+
+std::vector<KnownNode> Mesh::connected_nodes(const PeerId& except) const {
+  std::vector<KnownNode> nodes;
+  for (const PeerId& peer : host_.peers()) {
+    const auto it = known_.find(peer);
+    if (peer != except && it != known_.end() && !it->second.addresses.empty())
+      nodes.push_back({peer, it->second.addresses});
+  }
+  return nodes;
 }
 
 Task<void> Mesh::keep_dialing() {
@@ -171,13 +175,14 @@ Task<void> Mesh::join_by(std::string address) {
     if (scope.cancelled()) co_return;
     if (joined) {
       learn(*joined, {address});
+      co_await introduce(*joined);
       pause = kFirstPause;
     } else {
       if (!said) log_.warning("bootstrap: " + joined.error().message() + "; trying on");
       said = true;
       pause = std::min<Duration>(pause * 2, kLongestPause);
     }
-    // Joined or not, looked at again: a bootstrap node is never forgotten.
+    // Joined or not, asked again: a bootstrap node is never forgotten, and knows who came since.
     if (!co_await runtime::sleep_for(joined ? kLongestPause : pause)) co_return;
   }
 }

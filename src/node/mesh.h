@@ -37,7 +37,8 @@ struct KnownNode {
   }
 };
 
-// "I am reached here; whom do you know?"
+// "I am reached here; whom do you know?" Said by the one of two with the smaller peer id, and by
+// whoever joins.
 struct Introduce {
   static constexpr std::string_view kName = "introduce";
   static constexpr command::Callers kCallers = command::kEveryMember;
@@ -49,7 +50,7 @@ struct Introduce {
     }
   };
   struct Response {
-    std::vector<KnownNode> nodes;  // those that the answering node is connected to
+    std::vector<KnownNode> nodes;  // the answering node, and those that it is connected to
     static constexpr auto fields() { return std::tuple{codec::field("nodes", &Response::nodes)}; }
   };
 };
@@ -76,10 +77,10 @@ class Mesh {
     TimePoint last_met, try_again;
     Duration pause{};
     bool dialing = false;
-    bool introduced = false;  // over the present connection
   };
   struct Watcher;  // what the host's callback holds: outlives this object
 
+  std::vector<KnownNode> connected_nodes(const PeerId& except) const;
   void learn(const PeerId& peer, std::vector<std::string> addresses);
   void met(const PeerId& peer, bool connected);
   Task<void> keep_dialing();

@@ -132,10 +132,13 @@ Task<Status> Node::build() {
     p.auth_kv = store::with_prefix(*p.kv, "auth/");
     p.auth.emplace(*p.router, *p.caller, *p.auth_kv);
   }
-  if (runs(seer::kRole) && options_.dns_listen)
+  if (runs(seer::kRole)) {
+    if (!options_.dns_listen)
+      co_return fail(ErrorCode::invalid_argument, "seer needs dns.listen: it answers DNS there");
     p.seer.emplace(loop, *p.host, *p.router, *p.caller, network,
                    seer::Options{*options_.dns_listen, options_.network_suffix},
                    log_.named(name_ + "/seer"));
+  }
 
   if (runs(patrick::kRole)) {
     p.patrick_kv = store::with_prefix(*p.kv, "patrick/");

@@ -22,9 +22,12 @@ Task<Status> Multiverse::add(UniverseOptions options) {
 }
 
 Task<Status> Multiverse::remove(std::string name) {
-  CO_TRY_SYNC(Universe * universe, find(name));
-  co_await universe->stop();
-  universes_.erase(name);
+  CO_TRY_SYNC(const Universe* universe, find(name));
+  if (!universe->ready())
+    co_return fail(ErrorCode::failed_precondition, "universe " + name + " is still starting");
+  // Ours from here on: a second remove() finds nothing.
+  const auto taken = universes_.extract(name);
+  co_await taken.mapped()->stop();
   changed();
   co_return Status{};
 }

@@ -20,7 +20,7 @@ class Multiverse {
   // Starts it and waits until it is ready. Errors: already_exists, resource_exhausted, and those of
   // Universe::start().
   Task<Status> add(UniverseOptions options);
-  // Ends one and forgets it. Errors: not_found.
+  // Forgets one and ends it. Errors: not_found, failed_precondition (it is still starting).
   Task<Status> remove(std::string name);
   Task<void> stop();  // all of them; idempotent
 

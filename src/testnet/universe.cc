@@ -47,7 +47,10 @@ std::string loopback_address(std::string_view universe, std::size_t index) {
 }
 
 Universe::Universe(node::Process& process, UniverseOptions options, Logger log)
-    : process_(process), options_(std::move(options)), log_(std::move(log)) {}
+    : process_(process),
+      options_(std::move(options)),
+      log_(std::move(log)),
+      killed_(process.loop()) {}
 
 Universe::~Universe() = default;
 
@@ -95,6 +98,13 @@ Result<std::uint16_t> Universe::free_http_port() {
   return fail(ErrorCode::unavailable, "found no port that is free on every substrate's address");
 }
 
+net::Endpoint Universe::api_endpoint() {
+  const net::Endpoint wanted{"127.0.0.1", options_.api_port};
+  if (process_.network(wanted.address).listen(wanted)) return wanted;
+  log_.warning(wanted.to_string() + " is taken: repositories get another address this time");
+  return {wanted.address, 0};
+}
+
 Status Universe::make_nodes() {
   TRY(const auto root, root_key());
   std::uint16_t http_port = options_.http_port;
@@ -129,7 +139,7 @@ Status Universe::make_nodes() {
           net::Endpoint{"127.0.0.1", seers == 0 ? options_.dns_port : std::uint16_t{0}};
       ++seers;
     }
-    if (has(plan->services, patrick::kRole)) options.api_listen = net::Endpoint{"127.0.0.1", 0};
+    if (has(plan->services, patrick::kRole)) options.api_listen = api_endpoint();
     const p2p::Admission admission(root.public_key(), mine.certificate());
     members_.push_back(
         {*plan, std::make_unique<node::Node>(process_, plan->name, std::move(options),
@@ -227,10 +237,12 @@ Task<Result<std::string>> Universe::what_is_missing() {
 
 Task<void> Universe::stop() {
   ready_after_.reset();
-  // The client first, the others together: none needs another to stop.
+  // Together: none needs another to stop.
   runtime::TaskGroup stopping(process_.loop());
   for (Member& member : members_) stopping.spawn(member.node->stop());
   co_await stopping.join();
+  runtime::Scope own(process_.loop());
+  while (killing_ > 0) (void)co_await killed_.wait().in(own);
 }
 
 std::vector<Universe::NodeView> Universe::nodes() const {
@@ -285,8 +297,11 @@ Task<Status> Universe::kill(std::string which) {
     co_return fail(ErrorCode::failed_precondition,
                    fmt::format("{} is {} already", node->name(), name_of(node->state())));
   for (Member& member : members_) member.killed = member.killed || member.node.get() == node;
+  ++killing_;
   co_await node->kill();
   if (on_change) on_change();
+  --killing_;
+  killed_.notify_all();
   co_return Status{};
 }
 

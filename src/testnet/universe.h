@@ -37,6 +37,7 @@ struct UniverseOptions {
   // Of every substrate, each on an address of its own, and of the entry on 127.0.0.1. 0: a free
   // one.
   std::uint16_t http_port = 1480;
+  std::uint16_t api_port = 1422;  // of patrick, for git and tau; another one if it is taken
   std::uint16_t dns_port = 1453;  // of the first seer; others take free ones. 0: a free one
   LogLevel log_level = LogLevel::warning;
   std::vector<NodePlan> plan = default_plan();
@@ -98,6 +99,7 @@ class Universe {
   Result<crypto::KeyPair> root_key();
   Result<p2p::NodeIdentity> identity(const crypto::KeyPair& root, const NodePlan& plan);
   Result<std::uint16_t> free_http_port();
+  net::Endpoint api_endpoint();
   Task<Status> connect_all();
   Task<Status> wait_until_ready();
   Task<Result<std::string>> what_is_missing();  // empty: nothing
@@ -110,6 +112,8 @@ class Universe {
   std::vector<Member> members_;
   std::optional<Duration> ready_after_;
   bool started_ = false;
+  std::size_t killing_ = 0;  // calls of kill() under way, which stop() waits for
+  runtime::Signal killed_;
 };
 
 }  // namespace tau::testnet

@@ -172,6 +172,10 @@ int main(int argc, char** argv) {
   multiverse->add_flag("--keep", arguments.keep, "Keep the temporary data folder");
   multiverse->add_option("--http-port", arguments.run.http_port, "Of functions; 0: a free one")
       ->capture_default_str();
+  multiverse
+      ->add_option("--api-port", arguments.run.api_port,
+                   "Of the repositories; 0, or if it is taken: a free one")
+      ->capture_default_str();
   multiverse->add_option("--dns-port", arguments.run.dns_port, "Of seer's DNS; 0: a free one")
       ->capture_default_str();
   multiverse->add_option("--log-level", arguments.log_level)->capture_default_str();

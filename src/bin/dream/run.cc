@@ -69,6 +69,7 @@ Task<Status> serve(Parts& parts, const RunOptions& options, fs::path data,
   universe.data = data / ("universe-" + options.universe);
   universe.keep_identities = options.keep;
   universe.http_port = options.http_port;
+  universe.api_port = options.api_port;
   universe.dns_port = options.dns_port;
   universe.log_level = options.log_level;
   CO_TRY_STATUS(parts.multiverse.add(std::move(universe)));

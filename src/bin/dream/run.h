@@ -18,6 +18,7 @@ struct RunOptions {
   std::filesystem::path data;  // empty: a temporary folder
   bool keep = false;           // what is in `data` outlives dream
   std::uint16_t http_port = 1480;
+  std::uint16_t api_port = 1422;
   std::uint16_t dns_port = 1453;
   net::Endpoint control{"127.0.0.1", 1421};
   LogLevel log_level = LogLevel::warning;
