@@ -223,7 +223,11 @@ Task<Result<codec::Cid>> Service::build_and_publish(const Taken& taken, BuildLog
   start = loop_.now();
   CO_TRY_STATUS(publish(taken, receipt));
   log.line(fmt::format("published after {} ms", took()));
-  for (const auto& host : receipt.hosts) log.line("live at " + host);
+  for (const auto& host : receipt.hosts) {
+    const auto at = job.branch == tns::kMainBranch ? std::optional(host)
+                                                   : tns::preview_host(job.branch, host);
+    if (at) log.line("live at " + *at);
+  }
   co_return built.deployment;
 }
 
