@@ -76,12 +76,14 @@ TEST_F(MeshTest, AConnectionThatBreaksIsMadeAgain) {
   EXPECT_TRUE(wait_until(5s, [&] { return connected(second, third); }));
 }
 
-TEST_F(MeshTest, ABootstrapNodeThatComesLateIsJoined) {
+TEST_F(MeshTest, ABootstrapNodeThatIsReachedLateIsJoined) {
   command::Member& late = members.add({"client"});
+  ASSERT_TRUE(runtime::block_on(loop, late.host->start()));
+  wires.partition({{late.host->id()}});
   auto& early = join({&late});
   (void)runtime::block_on(loop, runtime::sleep_for(3s));
   EXPECT_FALSE(connected(early, late));
-  ASSERT_TRUE(runtime::block_on(loop, late.host->start()));
+  wires.heal();
   EXPECT_TRUE(wait_until(40s, [&] { return connected(early, late); }));
 }
 

@@ -34,8 +34,8 @@ Task<Status> Multiverse::remove(std::string name) {
 
 Task<void> Multiverse::stop() {
   while (!universes_.empty()) {
-    co_await universes_.begin()->second->stop();
-    universes_.erase(universes_.begin());
+    const auto taken = universes_.extract(universes_.begin());
+    co_await taken.mapped()->stop();
   }
 }
 

@@ -83,8 +83,9 @@ Task<Status> serve_and_stop(Parts& parts, const RunOptions& options, fs::path da
                             const std::function<void(const http::Json&)>& on_change) {
   const Status status = co_await serve(parts, options, std::move(data), on_ready, on_change);
   parts.multiverse.on_change({});
-  co_await parts.control.stop();
+  // The control API last: when nothing listens there any more, everything has stopped.
   co_await parts.multiverse.stop();
+  co_await parts.control.stop();
   co_return status;
 }
 
