@@ -100,7 +100,7 @@ class DemoPath : public ::testing::Test {
     text.replace(at, from.size() + 2, "\"" + to + "\"");
     write_text(source, text);
     must({"git", "commit", "-qam", "Another answer"}, project() / "code");
-    must({"git", "push", "-q", "origin", "HEAD"}, project() / "code");
+    must({"git", "push", "-q"}, project() / "code");
   }
 
   // Breaks the function's YAML, pushes, and waits until the newest build has failed. Gives why.
@@ -108,7 +108,7 @@ class DemoPath : public ::testing::Test {
     const fs::path file = project() / "config" / "functions" / "ping.yaml";
     write_text(file, read_text(file) + "trigger: [\n");
     must({"git", "commit", "-qam", "Not YAML any more"}, project() / "config");
-    must({"git", "push", "-q", "origin", "HEAD"}, project() / "config");
+    must({"git", "push", "-q"}, project() / "config");
     std::string said;
     EXPECT_TRUE(visitor.wait_until(kBuildMax, [&] {
       said = run(project_place(), {tool("tau"), "query", "builds", "--json"}).out;
@@ -140,11 +140,12 @@ class DemoPath : public ::testing::Test {
 class DreamForm : public DemoPath {
  protected:
   void start() {
-    dream.emplace(home,
-                  std::vector<std::string>{tool("dream"), "new", "multiverse", "--json",
-                                           "--http-port", "0", "--dns-port", "0", "--control",
-                                           "127.0.0.1:0", "--data", (folder / "data").string()},
-                  folder / "dream");
+    dream.emplace(
+        home,
+        std::vector<std::string>{tool("dream"), "new", "multiverse", "--json", "--http-port", "0",
+                                 "--dns-port", "0", "--api-port", "0", "--control", "127.0.0.1:0",
+                                 "--data", (folder / "data").string()},
+        folder / "dream");
     const auto line = dream->first_line(kStartMax);
     ASSERT_TRUE(line) << dream->output();
     const Json view = Json::parse(*line);
@@ -215,6 +216,16 @@ TEST_F(DreamForm, FromGitPushToAnAnswerAndOn) {
   const auto code = dream->wait(20s);
   ASSERT_TRUE(code) << "dream goes on after `dream stop`";
   EXPECT_EQ(*code, 0) << dream->output();
+}
+
+TEST_F(DreamForm, WhatWasPushedIsServedAgainAfterAPowerCut) {
+  ASSERT_NO_FATAL_FAILURE(start());
+  make_and_push_project();
+  ASSERT_TRUE(answers(endpoint(universe["entry"]), "pong"));
+  dream->signal(SIGKILL);
+  ASSERT_TRUE(dream->wait(5s));
+  ASSERT_NO_FATAL_FAILURE(start());
+  for (const auto& at : substrates()) ASSERT_TRUE(answers(at, "pong"));
 }
 
 TEST_F(DreamForm, TheControlApiTurnsWebPagesAway) {

@@ -63,6 +63,8 @@ Result<std::string> WorkTree::git(std::vector<std::string> arguments) {
 
 Status WorkTree::init() {
   TRY_STATUS(git({"init", "--quiet", "--initial-branch=main"}));
+  // So that a plain `git push` works the first time, on any branch.
+  TRY_STATUS(git({"config", "push.autoSetupRemote", "true"}));
   return {};
 }
 
