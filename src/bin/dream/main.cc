@@ -15,6 +15,8 @@ namespace {
 
 using namespace tau;
 namespace fs = std::filesystem;
+
+constexpr int kExitUsage = 2;  // wrong arguments; 1 is for everything else that fails
 using http::Json;
 
 struct Arguments {
@@ -203,7 +205,11 @@ int main(int argc, char** argv) {
   control_option(stopped);
   stopped->callback([&] { status = stop(arguments); });
 
-  CLI11_PARSE(app, argc, argv);
+  try {
+    app.parse(argc, argv);
+  } catch (const CLI::ParseError& e) {
+    return app.exit(e) == 0 ? 0 : kExitUsage;
+  }
   if (status) return 0;
   std::cerr << "dream: " << status.error().message() << "\n";
   return 1;

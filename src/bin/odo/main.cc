@@ -17,6 +17,8 @@ namespace {
 using namespace tau;
 namespace fs = std::filesystem;
 
+constexpr int kExitUsage = 2;  // wrong arguments; 1 is for everything else that fails
+
 int complain(const Error& error) {
   std::cerr << "odo: " << error.message() << "\n";
   return 1;
@@ -139,6 +141,10 @@ int main(int argc, char** argv) {
     }
   });
 
-  CLI11_PARSE(app, argc, argv);
+  try {
+    app.parse(argc, argv);
+  } catch (const CLI::ParseError& e) {
+    return app.exit(e) == 0 ? 0 : kExitUsage;
+  }
   return status ? 0 : complain(status.error());
 }
