@@ -29,11 +29,15 @@ endfunction()
 tau_native_target_folder(TAU_NATIVE_TARGET)
 message(STATUS "native: cargo compiles into ${TAU_NATIVE_TARGET} (profile ${TAU_NATIVE_PROFILE})")
 
-# A machine with clang-19 alone has no cc: give cargo ours then, and only then, so that the cache fits elsewhere, too.
+# A machine with clang-19 alone has no cc or no c++: give cargo ours then, and only then, so that the cache fits elsewhere, too.
 find_program(TAU_CC cc)
+find_program(TAU_CXX c++)
 set(TAU_NATIVE_ENVIRONMENT CARGO_TARGET_DIR=${TAU_NATIVE_TARGET})
 if(NOT TAU_CC)
-  list(APPEND TAU_NATIVE_ENVIRONMENT CC=${CMAKE_C_COMPILER} CXX=${CMAKE_CXX_COMPILER} RUSTFLAGS=-Clinker=${CMAKE_C_COMPILER})
+  list(APPEND TAU_NATIVE_ENVIRONMENT CC=${CMAKE_C_COMPILER} RUSTFLAGS=-Clinker=${CMAKE_C_COMPILER})
+endif()
+if(NOT TAU_CXX)
+  list(APPEND TAU_NATIVE_ENVIRONMENT CXX=${CMAKE_CXX_COMPILER})
 endif()
 
 set(TAU_NATIVE_HEADERS rust/cxx.h p2p/src/lib.rs.h wasm/src/lib.rs.h)
