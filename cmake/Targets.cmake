@@ -38,7 +38,7 @@ function(tau_test name)
   find_package(GTest REQUIRED)
   include(GoogleTest)
   if(NOT A_TIMEOUT)
-    set(A_TIMEOUT 60)
+    set(A_TIMEOUT 180)  # a hang, not a slow machine
   endif()
   if(NOT A_LABELS)
     set(A_LABELS unit)
