@@ -1,65 +1,11 @@
 #include "visitor.h"
 
 #include "base/check.h"
+#include "services/seer/dns_client.h"
 
 namespace tau::test {
-namespace {
 
 using namespace std::chrono_literals;
-
-Bytes dns_question(const std::string& name) {
-  // RFC 1035: id, recursion desired, one question, type A, class IN.
-  Bytes out = {0x12, 0x34, 0x01, 0x00, 0, 1, 0, 0, 0, 0, 0, 0};
-  for (std::size_t at = 0; at < name.size();) {
-    const std::size_t dot = std::min(name.find('.', at), name.size());
-    out.push_back(static_cast<std::uint8_t>(dot - at));
-    out.insert(out.end(), name.begin() + static_cast<std::ptrdiff_t>(at),
-               name.begin() + static_cast<std::ptrdiff_t>(dot));
-    at = dot + 1;
-  }
-  for (const std::uint8_t byte : {0, 0, 1, 0, 1}) out.push_back(byte);
-  return out;
-}
-
-std::size_t skip_name(BytesView packet, std::size_t at) {
-  while (at < packet.size() && packet[at] != 0) {
-    if ((packet[at] & 0xc0) == 0xc0) return at + 2;
-    at += 1u + packet[at];
-  }
-  return at + 1;
-}
-
-Visitor::DnsAnswer read_answer(BytesView packet) {
-  Visitor::DnsAnswer answer;
-  if (packet.size() < 12) return answer;
-  answer.code = packet[3] & 0x0f;
-  const std::size_t answers = packet[6] * 256u + packet[7];
-  std::size_t at = skip_name(packet, 12) + 4;
-  for (std::size_t i = 0; i < answers; ++i) {
-    at = skip_name(packet, at);
-    if (at + 10 > packet.size()) break;
-    const std::size_t type = packet[at] * 256u + packet[at + 1];
-    const std::size_t size = packet[at + 8] * 256u + packet[at + 9];
-    at += 10;
-    if (type == 1 && size == 4 && at + 4 <= packet.size()) {
-      std::string address;
-      for (std::size_t b = 0; b < 4; ++b)
-        address += (b ? "." : "") + std::to_string(packet[at + b]);
-      answer.addresses.push_back(address);
-    }
-    at += size;
-  }
-  return answer;
-}
-
-Task<Result<Bytes>> exchange(net::Network& network, net::Endpoint to, Bytes question) {
-  CO_TRY_SYNC(const auto socket, network.bind({"127.0.0.1", 0}));
-  CO_TRY_SYNC_STATUS(socket->send(to, question));
-  CO_TRY(net::Datagram answer, runtime::with_deadline(2s, "a DNS answer", socket->receive()));
-  co_return std::move(answer.data);
-}
-
-}  // namespace
 
 Answer Visitor::ask(const net::Endpoint& at, const std::string& host, const std::string& path) {
   http::Client::Options limits;
@@ -76,9 +22,10 @@ Answer Visitor::ask(const net::Endpoint& at, const std::string& host, const std:
 
 std::optional<Visitor::DnsAnswer> Visitor::resolve(const net::Endpoint& seer,
                                                    const std::string& name) {
-  const auto packet = runtime::block_on(loop_, exchange(sockets_, seer, dns_question(name)));
-  if (!packet) return std::nullopt;
-  return read_answer(*packet);
+  auto found = runtime::block_on(
+      loop_, tau::seer::dns::resolve(sockets_, seer, name, tau::seer::dns::Type::a));
+  if (!found) return std::nullopt;
+  return DnsAnswer{static_cast<int>(found->rcode), std::move(found->addresses)};
 }
 
 bool Visitor::wait_until(std::chrono::seconds limit, const std::function<bool()>& met) {
