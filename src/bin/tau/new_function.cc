@@ -15,17 +15,6 @@ namespace {
 
 namespace fs = std::filesystem;
 
-struct Language {
-  std::string_view name, image;
-};
-constexpr Language kLanguages[] = {{"cpp", "taubyte/cpp-wasi"}};
-
-constexpr std::string_view kBuildScript =
-    "#!/bin/sh\n"
-    "# Runs in a sandbox without network: sources in /src, what is built goes to /out/main.wasm.\n"
-    ". /utils/wasm.sh\n"
-    "build\n";
-
 // A template is a few small files; more is a mistake in its folder.
 constexpr std::size_t kTemplateFilesMax = 200;
 constexpr std::uintmax_t kTemplateFileBytesMax = 1u << 20;
@@ -130,8 +119,7 @@ Result<std::vector<fs::path>> create_function(const ProjectFolder& project,
   if (what.domains.empty()) what.domains = project.domains();
 
   std::error_code ec;
-  const auto language = std::ranges::find(kLanguages, what.language, &Language::name);
-  if (language == std::end(kLanguages) || !fs::is_directory(templates / what.language, ec))
+  if (!project::is_variable_name(what.language) || !fs::is_directory(templates / what.language, ec))
     return fail(ErrorCode::not_found, fmt::format("no language \"{}\"; there are: {}",
                                                   what.language, folders_in(templates)));
   const fs::path source = templates / what.language / what.templ;
@@ -156,13 +144,12 @@ Result<std::vector<fs::path>> create_function(const ProjectFolder& project,
   document.call = what.name;
   Files files = {{config, project::function_yaml(document)}};
   TRY_STATUS(read_template(source, what, code, files));
-  const auto has = [&](const fs::path& path) {
-    return std::ranges::any_of(files, [&](const auto& f) { return f.first == path; });
-  };
-  if (const fs::path file = code / ".taubyte" / "config.yaml"; !has(file))
-    files.emplace_back(file, project::workflow_yaml(language->image, {"build"}));
-  if (const fs::path file = code / ".taubyte" / "build.sh"; !has(file))
-    files.emplace_back(file, kBuildScript);
+  const fs::path workflow = code / ".taubyte" / "config.yaml";
+  if (std::ranges::find(files, workflow, &Files::value_type::first) == files.end())
+    return fail(ErrorCode::failed_precondition,
+                fmt::format("the template {} has no .taubyte/config.yaml, which says what builds "
+                            "it",
+                            source.string()));
 
   std::vector<fs::path> made;
   for (const auto& [file, text] : files) {

@@ -11,6 +11,7 @@
 #include "bin/tau/terminal.h"
 #include "project/plan.h"
 #include "project/workflow.h"
+#include "project/writer.h"
 
 namespace tau::cli {
 namespace {
@@ -32,7 +33,10 @@ class TauTest : public ::testing::Test {
   }
   fs::path templates() {
     const fs::path ping = folder_ / "templates/cpp/ping";
-    fs::create_directories(ping);
+    fs::create_directories(ping / ".taubyte");
+    std::ofstream(ping / ".taubyte/config.yaml")
+        << project::workflow_yaml("taubyte/cpp-wasi", {"build"});
+    std::ofstream(ping / ".taubyte/build.sh") << ". /utils/wasm.sh\nbuild\n";
     std::ofstream(ping / "main.cc") << "FUNCTION(ping) { pinged(); write(\"pong\"); }\n";
     return folder_ / "templates";
   }

@@ -18,8 +18,8 @@ using Files = std::map<std::string, Bytes>;
 // What a compiler says of a mistake and its place; more of them are in the log.
 constexpr std::size_t kCompilerErrorsMax = 5;
 
-constexpr std::string_view kWarmImage = "taubyte/cpp-wasi";
-constexpr std::size_t kHeadersBytesMax = 48u << 20;
+// Of one image. A language whose warmth is larger has to be told what to leave out.
+constexpr std::size_t kWarmthBytesMax = 256u << 20;
 
 std::string ms(Duration d) {
   return fmt::format("{:.2f} s", static_cast<double>(d / std::chrono::milliseconds(1)) / 1000);
@@ -122,32 +122,56 @@ Builder::Builder(runtime::Loop& loop, content::Exchange& exchange, process::Runn
       cache_(cache),
       pool_(pool),
       options_(std::move(options)),
+      images_(runner),
       sandboxes_(loop, std::max<std::size_t>(options_.builds_max, 1)) {}
 
 Task<Status> Builder::prepare() {
-  if (!probed_) CO_TRY_STATUS(images_.probe(runner_));
+  if (!probed_) CO_TRY_STATUS(images_.probe());
   probed_ = true;
   co_return Status{};
 }
 
 Task<Status> Builder::warm_up() {
   CO_TRY_STATUS(prepare());
-  const Image& image = *images_.find(kWarmImage);
-  const std::string key = to_hex(crypto::sha256(as_bytes("headers of " + image.toolchain)));
+  Status all;
+  for (const auto& image : images_.present()) {
+    Status warm = co_await warm_up(image);
+    if (!warm && warm.error().code() == ErrorCode::cancelled) co_return warm;
+    if (!warm) all = fail(std::move(warm).error().context(image->name));
+  }
+  co_return all;
+}
+
+Task<Status> Builder::warm_up(std::shared_ptr<const Image> image) {
+  const std::string key = to_hex(crypto::sha256(as_bytes("warmth of " + image->toolchain)));
+  process::ArchiveLimits bounds;
+  bounds.bytes_max = kWarmthBytesMax;
   if (const auto known = cache_.find(key)) {
     content::LocalSource local(exchange_.blocks());
-    auto headers = co_await content::read_file(local, *known, kHeadersBytesMax);
-    if (headers) {
-      images_.use_headers(std::move(*headers));
+    const auto tar = co_await content::read_file(local, *known, kWarmthBytesMax);
+    auto files = tar ? process::read_tar(*tar, bounds, process::Links::refuse)
+                     : Result<process::ArchivedFiles>(fail(tar.error()));
+    if (files) {
+      images_.use(image->name, std::move(*files));
       co_return Status{};
     }
   }
   CO_TRY(const auto permit, sandboxes_.acquire());
-  CO_TRY(Bytes headers, images_.make_headers(runner_));
+  CO_TRY(auto files, images_.warm_up(image->name));
+  if (files.empty()) co_return Status{};
+  CO_TRY_SYNC(const Bytes tar, process::write_tar(files));
+  if (tar.size() > kWarmthBytesMax)
+    co_return fail(ErrorCode::resource_exhausted, "what makes its builds warm is too large");
   CO_TRY(const codec::Cid root,
-         content::add_file(exchange_.blocks(), headers, store::Durability::buffered));
-  images_.use_headers(std::move(headers));
+         content::add_file(exchange_.blocks(), tar, store::Durability::buffered));
+  images_.use(image->name, std::move(files));
   co_return co_await cache_.put(key, root, loop_.wall_unix_ms());
+}
+
+std::vector<std::string> Builder::toolchains() const {
+  std::vector<std::string> out;
+  for (const auto& image : images_.present()) out.push_back(image->toolchain);
+  return out;
 }
 
 Task<Result<Built>> Builder::build(patrick::Job job, auth::Registration registration, PeerId from,
@@ -282,18 +306,23 @@ Task<Result<BuiltFunction>> Builder::make(Run& run, std::size_t index) {
   for (const auto& problem : problems.list()) run.log.line(planned.key, problem.to_string());
   run.problems.add(problems);
   if (!workflow) co_return noted();
-  const Image* image = images_.find(workflow->image);
+  const auto image = co_await images_.get(workflow->image);
   if (!image) {
+    const ErrorCode code = image.error().code();
+    if (code != ErrorCode::not_found && code != ErrorCode::failed_precondition)
+      co_return fail(image.error());
     const project::Place place{folder + workflow->folder + "/config.yaml", 0, 0};
-    run.problems.error(place, fmt::format("the image \"{}\" is unknown here: use {}",
-                                          harmless(workflow->image), images_.names()));
+    run.problems.error(place, code == ErrorCode::not_found
+                                  ? fmt::format("the image \"{}\" is unknown here: {}",
+                                                harmless(workflow->image), image.error().message())
+                                  : "this node cannot build it: " + image.error().message());
     co_return noted();
   }
 
   BuiltFunction out;
   out.name = planned.key;
-  out.toolchain = image->toolchain;
-  out.input_digest = co_await pool_.run([&] { return digest_of(*image, files); });
+  out.toolchain = (*image)->toolchain;
+  out.input_digest = co_await pool_.run([&] { return digest_of(**image, files); });
   if (const auto known = cache_.find(out.input_digest)) {
     content::LocalSource local(exchange_.blocks());
     const auto module =
@@ -307,29 +336,29 @@ Task<Result<BuiltFunction>> Builder::make(Run& run, std::size_t index) {
     CO_TRY_STATUS(cache_.forget(out.input_digest));
   }
   CO_TRY(const auto permit, sandboxes_.acquire());
-  CO_TRY(out.module, compile_with(run, planned, folder, *image, *workflow, files));
+  CO_TRY(out.module, compile_with(run, planned, folder, **image, *workflow, files));
   CO_TRY_STATUS(cache_.put(out.input_digest, out.module, loop_.wall_unix_ms()));
   co_return out;
 }
 
 Task<Result<codec::Cid>> Builder::compile_with(Run& run, const project::PlannedFunction& planned,
-                                               const std::string& folder, const Image& image,
+                                               const std::string& folder, Image image,
                                                const project::Workflow& workflow,
                                                const std::map<std::string, Bytes>& files) {
-  for (const Headers headers : {Headers::precompiled, Headers::plain}) {
-    const bool precompiled = headers == Headers::precompiled && image.headers != nullptr;
-    auto command = co_await pool_.run(
-        [&] { return build_command(image, workflow, files, options_.limits, headers); });
+  for (;;) {
+    auto command =
+        co_await pool_.run([&] { return build_command(image, workflow, files, options_.limits); });
     if (!command) co_return fail(command.error());
     auto module = co_await compile(run, planned, folder, std::move(*command));
-    // The compiler's words when the machine's headers changed, or flags do not agree.
-    const bool misfit = precompiled && !module &&
-                        (module.error().message().find("precompiled") != std::string::npos ||
-                         module.error().message().find("PCH file") != std::string::npos);
+    if (module || !image.warmth) co_return module;
+    const bool misfit =
+        std::ranges::any_of(image.warmth->misfit_words, [&](const std::string& word) {
+          return module.error().message().find(word) != std::string::npos;
+        });
     if (!misfit) co_return module;
-    run.log.line(planned.key, "once more, without precompiled headers");
+    image.warmth.reset();
+    run.log.line(planned.key, "once more, with a cold cache");
   }
-  co_return fail(ErrorCode::internal, "no build was tried");
 }
 
 Task<Result<codec::Cid>> Builder::compile(Run& run, const project::PlannedFunction& planned,

@@ -16,6 +16,7 @@
 #include "services/auth/api.h"
 #include "services/monkey/api.h"
 #include "services/monkey/build_log.h"
+#include "services/monkey/function_build.h"
 #include "services/monkey/images.h"
 #include "services/monkey/module_cache.h"
 #include "services/patrick/api.h"
@@ -42,10 +43,13 @@ class Builder {
           ModuleCache& cache, runtime::ThreadPool& pool, BuilderOptions options);
 
   // Learns what this machine builds with; build() does it, too, if nobody did. Errors:
-  // failed_precondition (says what to install or to enable).
+  // failed_precondition (no sandbox: says what to enable).
   Task<Status> prepare();
   // Makes later builds of small functions several times faster; nothing depends on it.
   Task<Status> warm_up();
+  // What this machine builds, and why not the rest, a line each.
+  std::vector<std::string> toolchains() const;
+  std::vector<std::string> missing_toolchains() const { return images_.absent(); }
 
   // `from` holds the archives. Errors: invalid_argument and failed_precondition (mistakes of the
   // project: every one, a line each, with its place), and what the network says.
@@ -59,11 +63,12 @@ class Builder {
                               PeerId from, BuildLog& log);
   Task<void> build_one(Run& run, std::size_t index);
   Task<Result<BuiltFunction>> make(Run& run, std::size_t index);
+  Task<Status> warm_up(std::shared_ptr<const Image> image);
   Task<Result<codec::Cid>> compile(Run& run, const project::PlannedFunction& planned,
                                    const std::string& folder, process::Command command);
-  // The same, with the plain headers when the precompiled ones do not fit.
+  // The same, once more without warmth when that does not fit.
   Task<Result<codec::Cid>> compile_with(Run& run, const project::PlannedFunction& planned,
-                                        const std::string& folder, const Image& image,
+                                        const std::string& folder, Image image,
                                         const project::Workflow& workflow,
                                         const std::map<std::string, Bytes>& files);
 

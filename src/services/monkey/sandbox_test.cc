@@ -37,25 +37,26 @@ TEST_F(MonkeySandboxTest, BuildsTheSameWithPrecompiledHeaders) {
   Builder builder(loop, town->monkey_store->exchange, runner, cache, town->pool, {});
   const Status warm = runtime::block_on(loop, builder.warm_up());
   ASSERT_TRUE(warm) << warm.error().message();
-  Images plain, precompiled;
-  ASSERT_TRUE(runtime::block_on(loop, plain.probe(runner)));
-  ASSERT_TRUE(runtime::block_on(loop, precompiled.probe(runner)));
-  auto headers = runtime::block_on(loop, precompiled.make_headers(runner));
+  const std::string name(cpp().image());
+  Images images(runner);
+  ASSERT_TRUE(runtime::block_on(loop, images.probe()));
+  const auto plain = runtime::block_on(loop, images.get(name));
+  auto headers = runtime::block_on(loop, images.warm_up(name));
   ASSERT_TRUE(headers) << headers.error().to_string();
-  precompiled.use_headers(*std::move(headers));
+  images.use(name, *std::move(headers));
+  const auto precompiled = runtime::block_on(loop, images.get(name));
   std::map<std::string, Bytes> files;
   for (const auto& [path, text] : town->code)
     files[path.substr(std::string("functions/ping/").size())] = to_bytes(text);
   std::vector<Bytes> modules;
-  for (const Images* images : {&plain, &precompiled}) {
-    const project::Workflow workflow{".taubyte", "taubyte/cpp-wasi", {}, {"build"}};
-    auto command =
-        build_command(*images->find("taubyte/cpp-wasi"), workflow, files, {}, Headers::precompiled);
+  for (const auto& image : {*plain, *precompiled}) {
+    const project::Workflow workflow{".taubyte", name, {}, {"build"}};
+    auto command = build_command(*image, workflow, files, {});
     ASSERT_TRUE(command);
     const TimePoint start = loop.now();
     const auto exit = runtime::block_on(loop, runner.run(*std::move(command), {}));
     ASSERT_TRUE(exit && exit->code == 0);
-    std::printf("%s headers: %ld ms\n", images == &plain ? "plain" : "precompiled",
+    std::printf("%s headers: %ld ms\n", image == *plain ? "plain" : "precompiled",
                 static_cast<long>((loop.now() - start) / std::chrono::milliseconds(1)));
     modules.push_back(*module_of(exit->results, {}));
   }

@@ -87,10 +87,12 @@ Task<void> Service::prepare() {
   const Status prepared = co_await builder_.prepare();
   if (!prepared && prepared.error().code() != ErrorCode::cancelled)
     log_.error("no job can be built here: " + prepared.error().message());
+  for (const auto& toolchain : builder_.toolchains()) log_.info("builds " + toolchain);
+  for (const auto& why : builder_.missing_toolchains()) log_.info(why);
   if (!prepared || !co_await runtime::sleep_for(kCalmTime)) co_return;
   const Status warm = co_await builder_.warm_up();
   if (!warm && warm.error().code() != ErrorCode::cancelled)
-    log_.info("builds go without precompiled headers: " + warm.error().message());
+    log_.info("builds go with a cold cache: " + warm.error().message());
 }
 
 Task<void> Service::watch_patricks() {
@@ -224,8 +226,8 @@ Task<Result<codec::Cid>> Service::build_and_publish(const Taken& taken, BuildLog
   CO_TRY_STATUS(publish(taken, receipt));
   log.line(fmt::format("published after {} ms", took()));
   for (const auto& host : receipt.hosts) {
-    const auto at = job.branch == tns::kMainBranch ? std::optional(host)
-                                                   : tns::preview_host(job.branch, host);
+    const auto at =
+        job.branch == tns::kMainBranch ? std::optional(host) : tns::preview_host(job.branch, host);
     if (at) log.line("live at " + *at);
   }
   co_return built.deployment;

@@ -149,8 +149,8 @@ TEST_F(MonkeyTest, SaysWhatIsMissingInTheCode) {
   expect_failure("there is no folder functions/ping/ in the code repository");
   town->add_function("ping");
   auto& workflow = town->code["functions/ping/.taubyte/config.yaml"];
-  workflow.replace(workflow.find("cpp-wasi"), 8, "go-wasi");
-  expect_failure("the image \"taubyte/go-wasi\" is unknown here: use taubyte/cpp-wasi");
+  workflow.replace(workflow.find("cpp-wasi"), 8, "cobol-wasi");
+  expect_failure("the image \"taubyte/cobol-wasi\" is unknown here: use taubyte/cpp-wasi");
 }
 
 TEST_F(MonkeyTest, SaysThatTheModuleLacksTheFunctionToCall) {
