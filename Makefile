@@ -3,7 +3,7 @@
 # make bench   measures, beside peers, and writes build/bench.json
 .PHONY: all setup build demo test test-asan bench format clean
 .DEFAULT_GOAL := build
-export PATH := $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/tau/toolchains/bin:$(PATH)
+export PATH := /var/cache/tau/toolchains/bin:$(PATH)
 jobs := $(shell nproc)
 tools := odo tau dream
 

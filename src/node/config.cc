@@ -64,6 +64,8 @@ const std::vector<Key>& keys() {
        "Peer ids of the tns nodes that decide together; empty: this node alone."},
       {"monkey", "concurrency", &Options::monkey_concurrency, "Builds at the same time.", 64},
       {"monkey", "memory", &Options::monkey_memory, "Memory of one build."},
+      {"monkey", "toolchains", &Options::monkey_toolchains,
+       "Folder of toolchains that Debian has no package for; tools/setup fills it."},
       {"log", "level", &Options::log_level, "debug, info, warning or error."},
   };
   return all;

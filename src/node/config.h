@@ -53,6 +53,7 @@ struct Options {
 
   std::uint32_t monkey_concurrency = 1;
   MemorySize monkey_memory{2ull << 30};
+  std::filesystem::path monkey_toolchains = "/var/cache/tau/toolchains";
 
   LogLevel log_level = LogLevel::info;
 };

@@ -158,6 +158,7 @@ Task<Status> Node::build() {
     options.jobs_max = options_.monkey_concurrency;
     options.builder.suffix = options_.network_suffix;
     options.builder.limits.memory_bytes_max = options_.monkey_memory.bytes;
+    options.builder.toolchains = options_.monkey_toolchains;
     p.monkey.emplace(loop, *p.host, *p.caller, *p.monkey_kv, *p.exchange, process_.runner(),
                      process_.pool(), *p.hoarders, identity_, admission_,
                      log_.named(name_ + "/monkey"), std::move(options));

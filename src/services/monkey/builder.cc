@@ -122,7 +122,7 @@ Builder::Builder(runtime::Loop& loop, content::Exchange& exchange, process::Runn
       cache_(cache),
       pool_(pool),
       options_(std::move(options)),
-      images_(runner),
+      images_({runner, options_.toolchains}),
       sandboxes_(loop, std::max<std::size_t>(options_.builds_max, 1)) {}
 
 Task<Status> Builder::prepare() {

@@ -26,6 +26,7 @@ namespace tau::monkey {
 struct BuilderOptions {
   std::string suffix;          // of the network: "blackhole.localhost"
   std::size_t builds_max = 2;  // sandboxes at once: as many as there are cores
+  std::filesystem::path toolchains = "/var/cache/tau/toolchains";  // see Machine
   BuildLimits limits;
   // Of one repository's tar. More than a project of functions has; bounds the monkey's memory.
   std::size_t archive_bytes_max = 64u << 20;

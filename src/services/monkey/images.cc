@@ -21,7 +21,7 @@ std::string all_names() {
 }  // namespace
 
 Task<Status> Images::probe() {
-  CO_TRY_STATUS(runner_.sandbox_available());
+  CO_TRY_STATUS(machine_.runner.sandbox_available());
   for (const auto* language : languages()) {
     if (found_.contains(language->image())) continue;
     const auto found = co_await look_for(*language);
@@ -33,7 +33,7 @@ Task<Status> Images::probe() {
 
 Task<Result<std::shared_ptr<const Image>>> Images::look_for(const Language& language) {
   const std::string name(language.image());
-  auto found = co_await language.find(runner_);
+  auto found = co_await language.find(machine_);
   if (!found) {
     absent_[name] = found.error().message();
     co_return fail(found.error());
@@ -57,7 +57,7 @@ Task<Result<process::ArchivedFiles>> Images::warm_up(std::string name) {
   const auto it = found_.find(name);
   if (!language || it == found_.end()) co_return fail(ErrorCode::not_found, name);
   Image image = *it->second;
-  co_return co_await language->warm_up(runner_, std::move(image));
+  co_return co_await language->warm_up(machine_.runner, std::move(image));
 }
 
 void Images::use(const std::string& name, process::ArchivedFiles warm) {

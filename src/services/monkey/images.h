@@ -14,7 +14,7 @@ namespace tau::monkey {
 // for, so that a machine that was set right needs no restart.
 class Images {
  public:
-  explicit Images(process::Runner& runner) : runner_(runner) {}
+  explicit Images(Machine machine) : machine_(std::move(machine)) {}
 
   // Looks for every toolchain. Errors: failed_precondition (no sandbox: says what to enable); a
   // missing toolchain is none.
@@ -33,7 +33,7 @@ class Images {
  private:
   Task<Result<std::shared_ptr<const Image>>> look_for(const Language& language);
 
-  process::Runner& runner_;
+  Machine machine_;
   std::map<std::string, std::shared_ptr<const Image>, std::less<>> found_;
   std::map<std::string, std::string, std::less<>> absent_;
 };

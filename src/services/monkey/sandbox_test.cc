@@ -38,7 +38,7 @@ TEST_F(MonkeySandboxTest, BuildsTheSameWithPrecompiledHeaders) {
   const Status warm = runtime::block_on(loop, builder.warm_up());
   ASSERT_TRUE(warm) << warm.error().message();
   const std::string name(cpp().image());
-  Images images(runner);
+  Images images({runner, {}});
   ASSERT_TRUE(runtime::block_on(loop, images.probe()));
   const auto plain = runtime::block_on(loop, images.get(name));
   auto headers = runtime::block_on(loop, images.warm_up(name));

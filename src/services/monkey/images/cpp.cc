@@ -41,8 +41,8 @@ class Cpp final : public Language {
  public:
   std::string_view image() const override { return kImage; }
 
-  Task<Result<Image>> find(process::Runner& runner) const override {
-    CO_TRY(const Said said, ask_toolchain(runner,
+  Task<Result<Image>> find(Machine machine) const override {
+    CO_TRY(const Said said, ask_toolchain(machine.runner,
                                           "clang++-19 --version && ls /usr/lib/wasm32-wasi/libc++.a"
                                           " /usr/lib/wasm32-wasi/libc.a >&2",
                                           {}, {}));

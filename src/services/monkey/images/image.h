@@ -3,6 +3,7 @@
 // container engine, nothing fetched.
 #pragma once
 
+#include <filesystem>
 #include <map>
 #include <memory>
 #include <string>
@@ -33,6 +34,13 @@ struct Image {
   std::shared_ptr<const Warmth> warmth;           // null: cold
 };
 
+// Where a language looks for its toolchain: the system's folders, as a sandbox of the runner sees
+// them, and one folder of toolchains that Debian has no package for, as tools/setup fills it.
+struct Machine {
+  process::Runner& runner;
+  std::filesystem::path toolchains;
+};
+
 // One language: how its image is found on this machine. Without state; lives as long as the
 // program. A new one is a file beside this and a line in languages.cc.
 class Language {
@@ -41,7 +49,7 @@ class Language {
   virtual std::string_view image() const = 0;
   // Looks for the toolchain, in a sandbox. Errors: failed_precondition (it is missing or too old:
   // "the image X needs …: apt-get install …").
-  virtual Task<Result<Image>> find(process::Runner& runner) const = 0;
+  virtual Task<Result<Image>> find(Machine machine) const = 0;
   // Takes seconds to minutes; nothing when this language has none. The files are kept by
   // Image::toolchain until that changes, so anything that they depend on belongs there.
   virtual Task<Result<process::ArchivedFiles>> warm_up(process::Runner& runner, Image image) const;
