@@ -1,7 +1,8 @@
 # make demo    installs what is missing, builds, and shows a function going from git push to an answer
 # make test    installs what is missing, builds, and runs all tests
+# make package makes a .deb and a tarball, in build/package
 # make bench   measures, beside peers, and writes build/bench.json
-.PHONY: all setup build demo test test-asan bench format clean
+.PHONY: all setup build demo test test-asan bench package format clean
 .DEFAULT_GOAL := build
 export PATH := /var/cache/tau/toolchains/bin:$(PATH)
 jobs := $(shell nproc)
@@ -14,6 +15,7 @@ build:
 	@tools/setup build
 	@cmake --preset dev --log-level=WARNING
 	@cmake --build --preset dev -j$(jobs) --target $(tools)
+	@ln -sfn dev/bin build/bin
 
 demo: build
 	@tools/demo
@@ -26,6 +28,10 @@ test: setup
 	@ctest --preset asan -j$(jobs) -L sanitized --quiet --output-log build/asan.log || (cat build/asan.log; false)
 	@tail -n 12 build/asan.log
 	@ctest --preset dev -j$(jobs)
+
+package: build
+	@tools/setup package
+	@tools/package
 
 bench: setup
 	@cmake --preset dev --log-level=WARNING

@@ -14,6 +14,18 @@ namespace {
 // so that ten databases open and fsync at the same time.
 constexpr std::size_t kBlockingThreads = 8;
 
+// A package brings bubblewrap along, in lib/tau beside the folder of the program, for machines
+// without one of their own.
+process::LocalOptions runner_options() {
+  process::LocalOptions options;
+  std::error_code none;
+  const auto program = std::filesystem::read_symlink("/proc/self/exe", none);
+  const auto brought = program.parent_path().parent_path() / "lib" / "tau" / "bwrap";
+  if (!std::filesystem::exists("/usr/bin/bwrap", none) && std::filesystem::exists(brought, none))
+    options.bubblewrap = brought.string();
+  return options;
+}
+
 }  // namespace
 
 // A loop that serves requests, with its thread and its sockets.
@@ -33,7 +45,7 @@ LocalProcess::LocalProcess(runtime::RealLoop& loop, Logger log)
       log_(std::move(log)),
       pool_(kBlockingThreads),
       sockets_(loop),
-      runner_(loop, {}, log_.named("process")),
+      runner_(loop, runner_options(), log_.named("process")),
       rocks_(pool_) {}
 
 LocalProcess::~LocalProcess() = default;

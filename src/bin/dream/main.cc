@@ -6,6 +6,7 @@
 #include <cstdio>
 #include <iostream>
 
+#include "bin/manual/manual.h"
 #include "client.h"
 #include "daemon.h"
 #include "run.h"
@@ -150,10 +151,19 @@ Status stop(const Arguments& arguments) {
   return {};
 }
 
+manual::About about() {
+  return {{{"EXAMPLE",
+            "  dream new multiverse --daemon\n"
+            "  dream status\n"
+            "  dream kill substrate-1\n"
+            "  dream stop"}},
+          "tau(1), odo(1)"};
+}
+
 }  // namespace
 
 int main(int argc, char** argv) {
-  CLI::App app{"dream runs a whole cloud on this machine"};
+  CLI::App app("dream runs a whole cloud on this machine", "dream");
   app.require_subcommand(1);
   Arguments arguments;
   Status status;
@@ -205,6 +215,7 @@ int main(int argc, char** argv) {
   control_option(stopped);
   stopped->callback([&] { status = stop(arguments); });
 
+  manual::declare(app, about(), status);
   try {
     app.parse(argc, argv);
   } catch (const CLI::ParseError& e) {

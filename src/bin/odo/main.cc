@@ -5,6 +5,7 @@
 #include <cstdio>
 #include <iostream>
 
+#include "bin/manual/manual.h"
 #include "http/json.h"
 #include "node/local_process.h"
 #include "node/network.h"
@@ -67,10 +68,35 @@ Status show(const std::string& config) {
   return {};
 }
 
+std::string indented(const std::string& text) {
+  std::string out;
+  for (const char c : text) {
+    if (out.empty() || out.back() == '\n') out += "  ";
+    out += c;
+  }
+  return out;
+}
+
+manual::About about() {
+  return {
+      {{"FILES",
+        "Every setting of a config.yaml, with its default, is in what `odo config show` "
+        "prints:\n\n" +
+            indented(node::show_config({}))},
+       {"SIGNALS",
+        "SIGTERM and SIGINT end a node: it says goodbye and writes out what it has. kill -9 and "
+        "a power cut lose nothing that was acknowledged."},
+       {"EXAMPLE",
+        "  odo network create mynet --name mynet\n"
+        "  odo node create mynet one --services auth,tns,patrick,seer,hoarder,monkey,substrate\n"
+        "  odo start --config mynet/one/config.yaml"}},
+      "tau(1), dream(1)"};
+}
+
 }  // namespace
 
 int main(int argc, char** argv) {
-  CLI::App app{"odo runs one node of a tau network"};
+  CLI::App app("odo runs one node of a tau network", "odo");
   app.require_subcommand(1);
   Status status;
   SystemRandom random;
@@ -141,6 +167,7 @@ int main(int argc, char** argv) {
     }
   });
 
+  manual::declare(app, about(), status);
   try {
     app.parse(argc, argv);
   } catch (const CLI::ParseError& e) {

@@ -4,6 +4,7 @@
 #include <CLI/CLI.hpp>
 #include <csignal>
 
+#include "bin/manual/manual.h"
 #include "bin/tau/new_function.h"
 #include "bin/tau/new_project.h"
 #include "bin/tau/push.h"
@@ -16,7 +17,6 @@ using namespace tau;
 using namespace tau::cli;
 namespace fs = std::filesystem;
 
-constexpr std::string_view kVersion = TAU_VERSION;
 constexpr std::string_view kFooter =
     "The cloud is --cloud URL, else TAU_CLOUD, else `cloud:` in ~/.config/tau/config.yaml, else "
     "the "
@@ -154,8 +154,8 @@ Result<int> run_status(Program& p) {
 }
 
 Result<int> run_version(Program& p) {
-  p.terminal.result({{"version", kVersion}});
-  p.terminal.say("tau " + std::string(kVersion));
+  p.terminal.result({{"version", manual::version()}});
+  p.terminal.say("tau " + std::string(manual::version()));
   return kExitOk;
 }
 
@@ -230,6 +230,19 @@ void declare_rest(CLI::App& app, Arguments& a, Command& chosen) {
   add(app, "version", "The version of this program", run_version, chosen);
 }
 
+manual::About about() {
+  return {{{"FILES",
+            "~/.config/tau/config.yaml: settings; `cloud:` is the URL of a cloud.\n\n"
+            "~/.config/tau/owner.key: your owner key. Who has it owns your projects."},
+           {"EXAMPLE",
+            "A first function, on a cloud that `dream new multiverse --daemon` runs:\n\n"
+            "  tau new project hello && cd hello\n"
+            "  tau new function ping --language cpp --path /ping\n"
+            "  tau push\n"
+            "  curl http://hello.blackhole.localhost:1480/ping"}},
+          "dream(1), odo(1), git(1)"};
+}
+
 }  // namespace
 
 int main(int argc, char** argv) {
@@ -247,6 +260,8 @@ int main(int argc, char** argv) {
   app.add_flag("--no-color,--no-colour", arguments.no_colour, "No colours (also: NO_COLOR)");
   declare_new(app, arguments, chosen);
   declare_rest(app, arguments, chosen);
+  Status printed;
+  manual::declare(app, about(), printed);
   try {
     app.parse(argc, argv);
   } catch (const CLI::ParseError& e) {
@@ -254,6 +269,10 @@ int main(int argc, char** argv) {
   }
   const Terminal terminal(
       arguments.json, arguments.no_colour ? Terminal::Colour::never : Terminal::Colour::automatic);
+  if (!chosen) {
+    if (!printed) terminal.error(printed.error());
+    return printed ? kExitOk : kExitUsage;
+  }
   Program program{arguments, terminal, {}, {}};
   const Result<int> result = chosen(program);
   if (result) return *result;
