@@ -55,7 +55,8 @@ class Cpp final : public Language {
     Image image;
     image.name = kImage;
     for (const auto& [path, bytes] : sdk_files())
-      image.files["opt/tau/sdk/" + std::string(path)] = {to_bytes(bytes), false};
+      if (path.starts_with("cpp/") || path.starts_with("abi/"))
+        image.files["opt/tau/sdk/" + std::string(path)] = {to_bytes(bytes), false};
     // Where Taubyte's build scripts look for it.
     const auto script = image.files.find("opt/tau/sdk/cpp/build.sh");
     if (script != image.files.end()) image.files["utils/wasm.sh"] = script->second;

@@ -59,7 +59,9 @@ class Language {
 
 // All languages, by preference in messages. Each is in the file of its name.
 std::vector<const Language*> languages();
+const Language& assemblyscript();
 const Language& cpp();
+const Language& rust();
 
 // What an image's find() runs: a short script in a sandbox, and what it said.
 struct Said {

@@ -10,7 +10,7 @@ constexpr std::uint64_t kAskedBytesMax = 64u << 10;
 
 }  // namespace
 
-std::vector<const Language*> languages() { return {&cpp()}; }
+std::vector<const Language*> languages() { return {&cpp(), &rust(), &assemblyscript()}; }
 
 Task<Result<process::ArchivedFiles>> Language::warm_up(process::Runner&, Image) const {
   co_return process::ArchivedFiles{};

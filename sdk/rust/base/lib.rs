@@ -1,0 +1,2 @@
+// Nothing: see Cargo.toml.
+use taubyte_sdk as _;
