@@ -3,11 +3,20 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <charconv>
+
+#include "testnet/fixtures.h"
 
 namespace tau::testnet {
 namespace {
 
 using http::Json;
+
+constexpr std::size_t kBodyBytesMax = 64u << 10;  // a universe's wishes: a KB at most
+constexpr std::size_t kListMax = 64;              // there are seven services
+constexpr std::size_t kLogLinesMax = 1000;        // in one piece: below a MB
+// A reader of logs that has gone is noticed by this; clients give up after a minute of silence.
+constexpr Duration kHeartbeat = std::chrono::seconds(10);
 
 Json endpoint_json(const std::optional<net::Endpoint>& endpoint) {
   return endpoint ? Json(endpoint->to_string()) : Json(nullptr);
@@ -22,88 +31,99 @@ std::string_view below_cloud(std::string_view path) {
   return path.empty() ? "/" : path;
 }
 
-Json schema_ref(std::string_view name) {
-  return {{"$ref", fmt::format("#/components/schemas/{}", name)}};
-}
-Json array_of(Json items) { return {{"type", "array"}, {"items", std::move(items)}}; }
-Json text(std::string_view description) {
-  return {{"type", "string"}, {"description", description}};
-}
-Json text_or_null(std::string_view description) {
-  return {{"type", {"string", "null"}}, {"description", description}};
+Result<bool> flag_of(const http::Request& request, std::string_view name) {
+  const auto text = http::query_value(request.query, name);
+  if (!text || *text == "false") return false;
+  if (*text == "true") return true;
+  return fail(ErrorCode::invalid_argument, fmt::format("{}: true or false", name));
 }
 
-Json schemas() {
-  return {
-      {"Node",
-       {{"type", "object"},
-        {"required", {"name", "id", "services", "state", "peers", "addresses"}},
-        {"properties",
-         {{"name", text("substrate-1")},
-          {"id", text("libp2p peer id")},
-          {"services", array_of(text("auth, tns, hoarder, patrick, monkey, seer, substrate"))},
-          {"state", text("starting, running, stopping, stopped or killed")},
-          {"peers", {{"type", "integer"}, {"description", "connected nodes"}}},
-          {"addresses", array_of(text("multiaddr"))},
-          {"http", text_or_null("where the substrate answers")},
-          {"dns", text_or_null("where seer answers DNS")},
-          {"api", text_or_null("where tau and git reach it")}}}}},
-      {"Universe",
-       {{"type", "object"},
-        {"required", {"name", "suffix", "ready", "nodes"}},
-        {"properties",
-         {{"name", text("blackhole")},
-          {"suffix", text("labels are served below it: hello.blackhole.localhost")},
-          {"ready", {{"type", "boolean"}}},
-          {"ready_after_ms",
-           {{"type", {"number", "null"}}, {"description", "from start until ready"}}},
-          {"entry", text_or_null("HTTP, answered by any live substrate")},
-          {"dns", text_or_null("the first seer's DNS")},
-          {"nodes", array_of(schema_ref("Node"))}}}}},
-      {"Universes",
-       {{"type", "object"},
-        {"required", {"universes"}},
-        {"properties", {{"universes", array_of(schema_ref("Universe"))}}}}},
-      {"Nodes",
-       {{"type", "object"},
-        {"required", {"nodes"}},
-        {"properties", {{"nodes", array_of(schema_ref("Node"))}}}}},
-      {"Done", {{"type", "object"}}},
-      {"Error",
-       {{"type", "object"},
-        {"required", {"error"}},
-        {"properties",
-         {{"error",
-           {{"type", "object"},
-            {"required", {"code", "message"}},
-            {"properties", {{"code", text("not_found")}, {"message", text("what and why")}}}}}}}}},
-  };
+std::unexpected<Error> expected(std::string_view name, std::string_view what) {
+  return fail(ErrorCode::invalid_argument, fmt::format("\"{}\": expected {}", name, what));
 }
 
-// What each operation answers, by its id.
-std::string_view answer_of(std::string_view id) {
-  if (id == "listUniverses") return "Universes";
-  if (id == "getUniverse") return "Universe";
-  if (id == "listNodes") return "Nodes";
-  return "Done";
+Result<std::vector<std::string>> texts_of(const Json& body, const char* name) {
+  std::vector<std::string> out;
+  const auto list = body.find(name);
+  if (list == body.end()) return out;
+  if (!list->is_array() || list->size() > kListMax) return expected(name, "a short list of texts");
+  for (const Json& item : *list) {
+    if (!item.is_string()) return expected(name, "a short list of texts");
+    out.push_back(item.get<std::string>());
+  }
+  return out;
+}
+
+Result<bool> boolean_of(const Json& body, const char* name) {
+  const auto it = body.find(name);
+  if (it == body.end()) return false;
+  if (!it->is_boolean()) return expected(name, "true or false");
+  return it->get<bool>();
+}
+
+// An unknown field is a wish that would be lost.
+Status check_fields(const Json& body, std::initializer_list<std::string_view> known) {
+  if (!body.is_object()) return fail(ErrorCode::invalid_argument, "expected a JSON object");
+  for (const auto& [name, value] : body.items()) {
+    if (std::ranges::find(known, name) == known.end())
+      return fail(ErrorCode::invalid_argument,
+                  fmt::format("\"{}\" is not known here; known are: {}", name.substr(0, 80),
+                              fmt::join(known, ", ")));
+  }
+  return {};
+}
+
+Result<Multiverse::NewUniverse> new_universe_of(const Json& body) {
+  TRY_STATUS(check_fields(body, {"name", "empty", "enable", "disable", "bind", "copies", "keep"}));
+  Multiverse::NewUniverse what;
+  TRY(what.name, http::string_field(body, "name"));
+  TRY(what.wishes.empty, boolean_of(body, "empty"));
+  TRY(what.wishes.enable, texts_of(body, "enable"));
+  TRY(what.wishes.disable, texts_of(body, "disable"));
+  TRY(what.wishes.bind, texts_of(body, "bind"));
+  TRY(const bool keep, boolean_of(body, "keep"));
+  what.keep = keep ? Keep::yes : Keep::no;
+  const Json copies = body.value("copies", Json::object());
+  if (!copies.is_object() || copies.size() > kListMax)
+    return expected("copies", "{SERVICE: NUMBER}");
+  for (const auto& [service, number] : copies.items()) {
+    if (!number.is_number_unsigned()) return expected("copies." + service, "a number");
+    what.wishes.copies[service] = number.get<std::size_t>();
+  }
+  return what;
+}
+
+Result<NodePlan> new_node_of(const Json& body) {
+  TRY_STATUS(check_fields(body, {"services", "name", "p2p_port"}));
+  NodePlan plan;
+  TRY(plan.services, texts_of(body, "services"));
+  if (body.contains("name")) {
+    TRY(plan.name, http::string_field(body, "name"));
+  }
+  if (const auto port = body.find("p2p_port"); port != body.end()) {
+    if (!port->is_number_unsigned() || port->get<std::uint64_t>() > 65535)
+      return expected("p2p_port", "a port");
+    plan.p2p_port = port->get<std::uint16_t>();
+  }
+  return plan;
+}
+
+Result<LogBook::Query> log_query_of(const http::Request& request) {
+  LogBook::Query query;
+  query.node = http::query_value(request.query, "node").value_or("");
+  if (const auto level = http::query_value(request.query, "level")) {
+    TRY(query.least, log_level_named(*level));
+  }
+  if (const auto lines = http::query_value(request.query, "lines")) {
+    const auto parsed = std::from_chars(lines->data(), lines->data() + lines->size(), query.limit);
+    if (parsed.ec != std::errc() || parsed.ptr != lines->data() + lines->size() ||
+        query.limit == 0 || query.limit > kLogLinesMax)
+      return expected("lines", fmt::format("a number from 1 to {}", kLogLinesMax));
+  }
+  return query;
 }
 
 }  // namespace
-
-const std::vector<Control::Operation>& Control::operations() {
-  static const std::vector<Operation> all = {
-      {"GET", "/openapi.json", "getDocument", "This document."},
-      {"GET", "/v1/universes", "listUniverses", "All universes with their nodes."},
-      {"GET", "/v1/universes/{universe}", "getUniverse", "One universe with its nodes."},
-      {"DELETE", "/v1/universes/{universe}", "deleteUniverse", "Stops a universe."},
-      {"GET", "/v1/universes/{universe}/nodes", "listNodes", "The nodes of a universe."},
-      {"DELETE", "/v1/universes/{universe}/nodes/{node}", "deleteNode",
-       "Kills a node as a power cut does: by its name, its peer id, or a service that it alone "
-       "runs."},
-      {"POST", "/v1/stop", "stop", "Stops every universe, and dream itself."},
-  };
-  return all;
-}
 
 Json to_json(const Universe::NodeView& node) {
   return {{"name", node.name},
@@ -117,6 +137,15 @@ Json to_json(const Universe::NodeView& node) {
           {"api", endpoint_json(node.api)}};
 }
 
+Json to_json(const LogLine& line) {
+  return {{"number", line.number},
+          {"at_unix_ms", line.at_unix_ms},
+          {"level", name_of(line.level)},
+          {"node", line.node},
+          {"part", line.part},
+          {"text", line.text}};
+}
+
 Json to_json(const Universe& universe) {
   Json nodes = Json::array();
   for (const auto& node : universe.nodes()) nodes.push_back(to_json(node));
@@ -124,44 +153,13 @@ Json to_json(const Universe& universe) {
   return {
       {"name", universe.name()},
       {"suffix", universe.suffix()},
+      {"kept", universe.keep() == Keep::yes},
       {"ready", universe.ready()},
       {"ready_after_ms", after ? Json(static_cast<double>(after->count()) / 1e6) : Json(nullptr)},
       {"entry", endpoint_json(universe.entry())},
       {"dns", endpoint_json(universe.dns())},
+      {"api", endpoint_json(universe.api())},
       {"nodes", std::move(nodes)}};
-}
-
-Json Control::openapi() {
-  Json paths = Json::object();
-  for (const Operation& operation : operations()) {
-    Json parameters = Json::array();
-    for (const std::string_view name : {"universe", "node"}) {
-      if (operation.path.find(fmt::format("{{{}}}", name)) != std::string_view::npos)
-        parameters.push_back(
-            {{"name", name}, {"in", "path"}, {"required", true}, {"schema", {{"type", "string"}}}});
-    }
-    std::string method(operation.method);
-    std::ranges::transform(method, method.begin(), [](unsigned char c) { return std::tolower(c); });
-    const Json error = {{"description", "What, why, and what to do."},
-                        {"content", {{"application/json", {{"schema", schema_ref("Error")}}}}}};
-    const Json answer = {
-        {"description", operation.summary},
-        {"content", {{"application/json", {{"schema", schema_ref(answer_of(operation.id))}}}}}};
-    paths[std::string(operation.path)][method] = {
-        {"operationId", operation.id},
-        {"summary", operation.summary},
-        {"parameters", std::move(parameters)},
-        {"responses", {{"200", answer}, {"default", error}}}};
-  }
-  return {{"openapi", "3.1.0"},
-          {"info",
-           {{"title", "dream control API"},
-            {"version", "1"},
-            {"description",
-             "Universes of a local cloud. Each universe's own API for users is mounted at "
-             "/v1/universes/{universe}/cloud; it has a document of its own there."}}},
-          {"paths", std::move(paths)},
-          {"components", {{"schemas", schemas()}}}};
 }
 
 Control::Control(runtime::Loop& loop, net::Network& network, Multiverse& multiverse, Logger log)
@@ -171,8 +169,16 @@ Control::Control(runtime::Loop& loop, net::Network& network, Multiverse& multive
       log_(log),
       server_(loop, http::fenced({}, router_.as_handler()), {}, log),
       stop_signal_(loop) {
-  for (const Operation& operation : operations())
-    router_.add_json(operation.method, operation.path, handler_of(operation.id));
+  for (const Operation& operation : control_operations()) {
+    if (operation.id == "readLogs") {
+      router_.add(operation.method, operation.path,
+                  [this](http::Request& request, http::ResponseWriter& response) {
+                    return logs(request, response);
+                  });
+    } else {
+      router_.add_json(operation.method, operation.path, handler_of(operation.id));
+    }
+  }
   for (const std::string_view method : {"GET", "POST", "PUT", "PATCH", "DELETE"}) {
     router_.add(method, "/v1/universes/{universe}/cloud/{rest...}",
                 [this](http::Request& request, http::ResponseWriter& response) {
@@ -186,10 +192,14 @@ http::Router::JsonHandler Control::handler_of(std::string_view id) {
   static const std::vector<std::pair<std::string_view, Method>> methods = {
       {"getDocument", &Control::document},
       {"listUniverses", &Control::list_universes},
+      {"createUniverse", &Control::create_universe},
       {"getUniverse", &Control::get_universe},
       {"deleteUniverse", &Control::delete_universe},
       {"listNodes", &Control::list_nodes},
+      {"createNode", &Control::create_node},
       {"deleteNode", &Control::delete_node},
+      {"listServices", &Control::list_services},
+      {"listFixtures", &Control::list_fixtures},
       {"stop", &Control::stop_all},
   };
   for (const auto& [known, method] : methods) {
@@ -228,7 +238,7 @@ void Control::request_stop() {
   stop_signal_.notify_all();
 }
 
-Task<Result<Json>> Control::document(http::Request&) { co_return openapi(); }
+Task<Result<Json>> Control::document(http::Request&) { co_return control_document(); }
 
 Task<Result<Json>> Control::list_universes(http::Request&) {
   Json universes = Json::array();
@@ -242,8 +252,19 @@ Task<Result<Json>> Control::get_universe(http::Request& request) {
 }
 
 Task<Result<Json>> Control::delete_universe(http::Request& request) {
-  CO_TRY_STATUS(multiverse_.remove(std::string(request.parameter("universe"))));
+  CO_TRY_SYNC(const bool erase, flag_of(request, "erase"));
+  CO_TRY_STATUS(multiverse_.remove(std::string(request.parameter("universe")),
+                                   erase ? Erase::yes : Erase::no));
   co_return Json::object();
+}
+
+Task<Result<Json>> Control::create_universe(http::Request& request) {
+  CO_TRY(const Json body, http::read_json(request, kBodyBytesMax));
+  CO_TRY_SYNC(auto what, new_universe_of(body));
+  const std::string name = what.name;
+  CO_TRY_STATUS(multiverse_.create(std::move(what)));
+  CO_TRY_SYNC(const Universe* universe, multiverse_.find(name));
+  co_return to_json(*universe);
 }
 
 Task<Result<Json>> Control::list_nodes(http::Request& request) {
@@ -251,6 +272,69 @@ Task<Result<Json>> Control::list_nodes(http::Request& request) {
   Json nodes = Json::array();
   for (const auto& node : universe->nodes()) nodes.push_back(to_json(node));
   co_return Json{{"nodes", std::move(nodes)}};
+}
+
+Task<Result<Json>> Control::create_node(http::Request& request) {
+  CO_TRY(const Json body, http::read_json(request, kBodyBytesMax));
+  CO_TRY_SYNC(NodePlan plan, new_node_of(body));
+  CO_TRY_SYNC(Universe * universe, multiverse_.find(request.parameter("universe")));
+  // Who asked may go away meanwhile; a node is never left half started.
+  runtime::Scope own(loop_);
+  CO_TRY_SYNC(const auto view, co_await universe->add(std::move(plan)).in(own));
+  co_return to_json(view);
+}
+
+Task<Result<Json>> Control::list_services(http::Request&) { co_return services_json(); }
+
+Task<Result<Json>> Control::list_fixtures(http::Request&) { co_return fixtures_json(); }
+
+Task<void> Control::logs(http::Request& request, http::ResponseWriter& response) {
+  const auto universe = multiverse_.find(request.parameter("universe"));
+  auto query = universe ? log_query_of(request) : Result<LogBook::Query>(fail(universe.error()));
+  const auto follow = flag_of(request, "follow");
+  if (query && !query->node.empty() && query->node != "universe") {
+    const auto node = (*universe)->find(query->node);
+    if (node) query->node = (*node)->name();
+    if (!node) query = fail(node.error());
+  }
+  if (!query || !follow) {
+    response.send(http::error_response(query ? follow.error() : query.error()));
+    co_return;
+  }
+  // The reader keeps the book: a universe may end while its last lines are sent.
+  const auto book = (*universe)->log_book();
+  if (const Status sent = co_await send_logs(*book, *query, *follow, response); !sent)
+    log_.debug("a reader of logs has gone: " + sent.error().message());
+}
+
+Task<Status> Control::send_logs(LogBook& book, LogBook::Query query, bool follow,
+                                http::ResponseWriter& response) {
+  http::Response head;
+  head.headers.add("content-type", "application/x-ndjson");
+  CO_TRY_STATUS(response.begin(std::move(head)));
+  while (true) {
+    const bool last = !follow || book.closed();
+    const std::uint64_t newest = book.newest();
+    std::string text;
+    for (const LogLine& line : book.read(query)) {
+      text += to_json(line).dump(-1, ' ', false, Json::error_handler_t::replace) + "\n";
+      query.after = line.number;
+    }
+    if (!text.empty()) {
+      CO_TRY_STATUS(response.write(as_bytes(text)));
+      if (follow) continue;
+    }
+    if (last) break;
+    // Past the lines of others, so that they wake us no second time.
+    query.after = std::max(query.after, newest);
+    query.limit = kLogLinesMax;
+    const Status more = co_await runtime::with_deadline(kHeartbeat, "waiting for a line",
+                                                        book.wait_for_more(query.after));
+    if (more) continue;
+    if (more.error().code() != ErrorCode::deadline_exceeded) co_return fail(more.error());
+    CO_TRY_STATUS(response.write(as_bytes("\n")));  // notices a reader that has gone
+  }
+  co_return co_await response.finish();
 }
 
 Task<Result<Json>> Control::delete_node(http::Request& request) {

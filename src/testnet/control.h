@@ -14,12 +14,14 @@
 #include "http/server.h"
 #include "net/network.h"
 #include "runtime/channel.h"
+#include "testnet/control_document.h"
 #include "testnet/multiverse.h"
 
 namespace tau::testnet {
 
 http::Json to_json(const Universe& universe);
 http::Json to_json(const Universe::NodeView& node);
+http::Json to_json(const LogLine& line);
 
 class Control {
  public:
@@ -34,22 +36,22 @@ class Control {
   Task<Status> wait_for_stop();
   void request_stop();
 
-  // The document of OpenAPI 3.1: built from the same table as the routes.
-  static http::Json openapi();
-  struct Operation {
-    std::string_view method, path, id, summary;
-  };
-  static const std::vector<Operation>& operations();
-
  private:
   http::Router::JsonHandler handler_of(std::string_view id);
   Task<Result<http::Json>> list_universes(http::Request& request);
+  Task<Result<http::Json>> create_universe(http::Request& request);
   Task<Result<http::Json>> get_universe(http::Request& request);
   Task<Result<http::Json>> delete_universe(http::Request& request);
   Task<Result<http::Json>> list_nodes(http::Request& request);
+  Task<Result<http::Json>> create_node(http::Request& request);
   Task<Result<http::Json>> delete_node(http::Request& request);
+  Task<Result<http::Json>> list_services(http::Request& request);
+  Task<Result<http::Json>> list_fixtures(http::Request& request);
   Task<Result<http::Json>> stop_all(http::Request& request);
   Task<Result<http::Json>> document(http::Request& request);
+  Task<void> logs(http::Request& request, http::ResponseWriter& response);
+  Task<Status> send_logs(LogBook& book, LogBook::Query query, bool follow,
+                         http::ResponseWriter& response);
   Task<void> cloud(http::Request& request, http::ResponseWriter& response);
 
   runtime::Loop& loop_;

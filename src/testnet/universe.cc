@@ -16,28 +16,17 @@ namespace {
 
 using namespace std::chrono_literals;
 
-constexpr Duration kLookAgain = 2ms;    // while waiting for a universe to be ready
+constexpr Duration kLookAgain = 2ms;    // while waiting for nodes to be ready
 constexpr std::size_t kPortTries = 20;  // a port that is free on one address is mostly free on all
 
 bool has(const std::vector<std::string>& services, std::string_view service) {
   return std::ranges::find(services, service) != services.end();
 }
 
-}  // namespace
+// What the nodes say is for `dream logs`, whatever the terminal wants to see of it.
+LogLevel least_kept(LogLevel shown) { return std::min(shown, LogLevel::info); }
 
-std::vector<NodePlan> default_plan() {
-  return {{"auth", {"auth"}},
-          {"seer", {"seer"}},
-          {"tns", {"tns"}},
-          {"patrick", {"patrick"}},
-          {"hoarder-1", {"hoarder"}},
-          {"hoarder-2", {"hoarder"}},
-          {"monkey-1", {"monkey"}},
-          {"monkey-2", {"monkey"}},
-          {"substrate-1", {"substrate"}},
-          {"substrate-2", {"substrate"}},
-          {"client", {}}};
-}
+}  // namespace
 
 std::string loopback_address(std::string_view universe, std::size_t index) {
   const auto digest = crypto::sha256(as_bytes(universe));
@@ -49,102 +38,143 @@ std::string loopback_address(std::string_view universe, std::size_t index) {
 Universe::Universe(node::Process& process, UniverseOptions options, Logger log)
     : process_(process),
       options_(std::move(options)),
-      log_(std::move(log)),
-      killed_(process.loop()) {}
+      log_book_(std::make_shared<LogBook>(
+          process.loop(),
+          LogBook::Options{.folder = options_.keep == Keep::yes ? options_.data
+                                                                : std::filesystem::path()})),
+      log_(log_book_->logger(least_kept(options_.log_level), log, options_.name)),
+      idle_(process.loop()) {}
 
 Universe::~Universe() = default;
 
 Result<crypto::KeyPair> Universe::root_key() {
-  if (!options_.keep_identities) return crypto::KeyPair::generate(process_.random());
+  if (options_.keep == Keep::no) return crypto::KeyPair::generate(process_.random());
   if (!std::filesystem::exists(options_.data / "root.key"))
     TRY_STATUS(node::create_network({options_.data, options_.name, suffix()}, process_.random()));
   return node::read_key(options_.data / "root.key");
 }
 
-Result<p2p::NodeIdentity> Universe::identity(const crypto::KeyPair& root, const NodePlan& plan) {
+Result<p2p::NodeIdentity> Universe::identity(const NodePlan& plan) {
   const std::int64_t now_unix_ms = process_.loop().wall_unix_ms();
   std::vector<std::string> roles = plan.services;
   if (roles.empty()) roles = {"client"};
   const std::string host = "dream/" + options_.name;
-  if (!options_.keep_identities)
-    return node::make_identity(root, roles, host, process_.random(), now_unix_ms);
+  if (options_.keep == Keep::no)
+    return node::make_identity(*root_, roles, host, process_.random(), now_unix_ms);
 
   const auto file = options_.data / plan.name / "node.key";
   if (std::filesystem::exists(file)) {
     // The certificate is made anew: it does not expire while the root key is here.
     TRY(auto key, node::read_key(file));
-    return node::certify(root, std::move(key), roles, host, now_unix_ms);
+    return node::certify(*root_, std::move(key), roles, host, now_unix_ms);
   }
-  auto made = node::make_identity(root, roles, host, process_.random(), now_unix_ms);
+  auto made = node::make_identity(*root_, roles, host, process_.random(), now_unix_ms);
   std::error_code ignored;
   std::filesystem::create_directories(file.parent_path(), ignored);
   TRY_STATUS(node::write_key(file, made.key()));
   return made;
 }
 
+// Substrates share their port with one another (SO_REUSEPORT), and would share it with another
+// universe's, too: each then gave some of the other's answers.
+Status Universe::http_port_is_free(std::uint16_t port) {
+  TRY(const auto entry, process_.network("127.0.0.1").listen({"127.0.0.1", port}));
+  std::size_t index = 0;
+  for (const NodePlan& plan : options_.plan) {
+    if (!has(plan.services, substrate::kRole)) continue;
+    const std::string address = loopback_address(options_.name, index++);
+    TRY(const auto own, process_.network(address).listen({address, port}));
+  }
+  return {};
+}
+
 Result<std::uint16_t> Universe::free_http_port() {
   for (std::size_t i = 0; i < kPortTries; ++i) {
-    TRY(const auto entry, process_.network("127.0.0.1").listen({"127.0.0.1", 0}));
+    TRY(auto entry, process_.network("127.0.0.1").listen({"127.0.0.1", 0}));
     const std::uint16_t port = entry->local().port;
-    std::size_t index = 0;
-    bool free = true;
-    for (const NodePlan& plan : options_.plan) {
-      if (!has(plan.services, substrate::kRole)) continue;
-      const std::string address = loopback_address(options_.name, index++);
-      free = free && process_.network(address).listen({address, port}).has_value();
-    }
-    if (free) return port;
+    entry.reset();
+    if (http_port_is_free(port)) return port;
   }
   return fail(ErrorCode::unavailable, "found no port that is free on every substrate's address");
 }
 
+Status Universe::choose_ports() {
+  if (options_.http_port != 0) {
+    http_port_ = options_.http_port;
+    const Status free = http_port_is_free(http_port_);
+    if (!free && free.error().code() == ErrorCode::already_exists)
+      return fail(ErrorCode::already_exists,
+                  fmt::format("port {} for functions is taken (another universe or dream?): "
+                              "choose one with --http-port or --bind substrate@PORT/http; 0 takes "
+                              "a free one",
+                              http_port_));
+    return free;
+  }
+  http_port_ = options_.preferred.http;
+  if (http_port_ != 0 && http_port_is_free(http_port_)) return {};
+  if (http_port_ != 0)
+    log_.warning(fmt::format("port {}, where functions answered before, is taken", http_port_));
+  TRY(http_port_, free_http_port());
+  return {};
+}
+
 net::Endpoint Universe::api_endpoint() {
-  const net::Endpoint wanted{"127.0.0.1", options_.api_port};
-  if (process_.network(wanted.address).listen(wanted)) return wanted;
+  const std::uint16_t port = options_.api_port != 0 ? options_.api_port : options_.preferred.api;
+  const net::Endpoint wanted{"127.0.0.1", port};
+  if (port == 0 || process_.network(wanted.address).listen(wanted)) return wanted;
   log_.warning(wanted.to_string() + " is taken: repositories get another address this time");
   return {wanted.address, 0};
 }
 
 Status Universe::make_nodes() {
-  TRY(const auto root, root_key());
-  std::uint16_t http_port = options_.http_port;
-  if (http_port == 0) {
-    TRY(http_port, free_http_port());
-  }
-  std::vector<std::pair<const NodePlan*, p2p::NodeIdentity>> identities;
-  std::vector<std::string> voters;
+  TRY(auto root, root_key());
+  root_.emplace(std::move(root));
+  TRY_STATUS(choose_ports());
+  std::vector<p2p::NodeIdentity> identities;
   for (const NodePlan& plan : options_.plan) {
-    TRY(auto mine, identity(root, plan));
-    if (has(plan.services, tns::kRole)) voters.push_back(mine.id().str());
-    identities.emplace_back(&plan, std::move(mine));
+    TRY(auto mine, identity(plan));
+    if (has(plan.services, tns::kRole)) voters_.push_back(mine.id().str());
+    identities.push_back(std::move(mine));
   }
-  std::size_t substrates = 0, seers = 0;
-  for (auto& [plan, mine] : identities) {
-    node::Options options;
-    options.network_name = options_.name;
-    options.network_root_key = node::root_key_text(root.public_key());
-    options.network_suffix = suffix();
-    options.services = plan->services;
-    options.data = options_.data / plan->name / "data";
-    options.consensus_voters = voters;
-    options.log_level = options_.log_level;
-    options.dns_listen.reset();
-    if (has(plan->services, substrate::kRole)) {
-      options.http_address = loopback_address(options_.name, substrates++);
-      options.http_port = http_port;
-      options.http_entry = true;
-    }
-    if (has(plan->services, seer::kRole)) {
-      options.dns_listen =
-          net::Endpoint{"127.0.0.1", seers == 0 ? options_.dns_port : std::uint16_t{0}};
-      ++seers;
-    }
-    if (has(plan->services, patrick::kRole)) options.api_listen = api_endpoint();
-    const p2p::Admission admission(root.public_key(), mine.certificate());
-    members_.push_back(
-        {*plan, std::make_unique<node::Node>(process_, plan->name, std::move(options),
-                                             std::move(mine), admission, log_)});
+  for (std::size_t i = 0; i < identities.size(); ++i)
+    TRY_STATUS(make_node(options_.plan[i], std::move(identities[i])));
+  return {};
+}
+
+Status Universe::make_node(const NodePlan& plan, p2p::NodeIdentity identity) {
+  const auto before = [&](std::string_view service) {
+    return static_cast<std::size_t>(std::ranges::count_if(
+        members_, [&](const auto& member) { return has(member->plan.services, service); }));
+  };
+  node::Options options;
+  options.network_name = options_.name;
+  options.network_root_key = node::root_key_text(root_->public_key());
+  options.network_suffix = suffix();
+  options.services = plan.services;
+  options.data = options_.data / plan.name / "data";
+  options.consensus_voters = voters_;
+  options.log_level = options_.log_level;
+  options.p2p_listen = {fmt::format("/ip4/127.0.0.1/tcp/{}", plan.p2p_port)};
+  options.dns_listen.reset();
+  if (has(plan.services, substrate::kRole)) {
+    options.http_address = loopback_address(options_.name, before(substrate::kRole));
+    options.http_port = http_port_;
+    options.http_entry = true;
   }
+  if (has(plan.services, seer::kRole)) {
+    net::Endpoint at{"127.0.0.1", 0};
+    if (before(seer::kRole) == 0) {
+      at.port = options_.dns_port;
+      const net::Endpoint last{at.address, options_.preferred.dns};
+      if (at.port == 0 && last.port != 0 && process_.network(last.address).bind(last)) at = last;
+    }
+    options.dns_listen = at;
+  }
+  if (has(plan.services, patrick::kRole)) options.api_listen = api_endpoint();
+  const p2p::Admission admission(root_->public_key(), identity.certificate());
+  auto made = std::make_unique<node::Node>(process_, plan.name, std::move(options),
+                                           std::move(identity), admission, log_.named(plan.name));
+  members_.push_back(std::make_unique<Member>(plan, std::move(made)));
   return {};
 }
 
@@ -153,11 +183,13 @@ Task<Status> Universe::start() {
   started_ = true;
   const TimePoint began = process_.loop().now();
   Status status = co_await start_all();
+  if (status) status = write_kept(false);
   if (!status) {
     co_await stop();
     co_return fail(std::move(status).error().context("universe " + options_.name));
   }
   ready_after_ = process_.loop().now() - began;
+  for (const auto& member : members_) say_where(*member);
   if (on_change) on_change();
   co_return status;
 }
@@ -166,11 +198,11 @@ Task<Status> Universe::start_all() {
   CO_TRY_SYNC_STATUS(make_nodes());
   Status first_failure;
   runtime::TaskGroup starting(process_.loop());
-  for (Member& member : members_) starting.spawn(start_one(*member.node, first_failure));
+  for (const auto& member : members_) starting.spawn(start_one(*member->node, first_failure));
   co_await starting.join();
   CO_TRY_SYNC_STATUS(first_failure);
   CO_TRY_STATUS(connect_all());
-  co_return co_await wait_until_ready();
+  co_return co_await wait_until(&Universe::what_is_missing, "");
 }
 
 Task<void> Universe::start_one(node::Node& node, Status& first_failure) {
@@ -182,10 +214,23 @@ Task<Status> Universe::connect_all() {
   Status first_failure;
   runtime::TaskGroup connecting(process_.loop());
   for (std::size_t i = 0; i < members_.size(); ++i) {
-    const auto addresses = members_[i].node->addresses();
+    const auto addresses = members_[i]->node->addresses();
     if (addresses.empty()) continue;
     for (std::size_t j = i + 1; j < members_.size(); ++j)
-      connecting.spawn(connect_one(*members_[j].node, addresses.front(), first_failure));
+      connecting.spawn(connect_one(*members_[j]->node, addresses.front(), first_failure));
+  }
+  co_await connecting.join();
+  co_return first_failure;
+}
+
+Task<Status> Universe::connect_to_others(node::Node& node) {
+  Status first_failure;
+  runtime::TaskGroup connecting(process_.loop());
+  for (const auto& member : members_) {
+    if (member->node.get() == &node || member->node->state() != node::Node::State::running)
+      continue;
+    const auto addresses = member->node->addresses();
+    if (!addresses.empty()) connecting.spawn(connect_one(node, addresses.front(), first_failure));
   }
   co_await connecting.join();
   co_return first_failure;
@@ -197,10 +242,10 @@ Task<void> Universe::connect_one(node::Node& from, std::string address, Status& 
   if (!status && first_failure) first_failure = std::move(status);
 }
 
-Task<Status> Universe::wait_until_ready() {
+Task<Status> Universe::wait_until(Question question, std::string argument) {
   const TimePoint until = process_.loop().now() + options_.ready_time_max;
   while (true) {
-    CO_TRY(const std::string missing, what_is_missing());
+    CO_TRY(const std::string missing, (this->*question)(argument));
     if (missing.empty()) co_return Status{};
     if (process_.loop().now() >= until)
       co_return fail(ErrorCode::deadline_exceeded,
@@ -210,15 +255,15 @@ Task<Status> Universe::wait_until_ready() {
   }
 }
 
-Task<Result<std::string>> Universe::what_is_missing() {
+Task<Result<std::string>> Universe::what_is_missing(std::string) {
   std::size_t substrates = 0;
-  for (const Member& member : members_) {
-    if (member.node->state() != node::Node::State::running)
-      co_return fail(ErrorCode::unavailable, member.node->name() + " is not running any more");
-    if (member.node->host().peers().size() + 1 < members_.size())
-      co_return member.node->name() + " is not connected to all others";
-    if (!member.node->decides()) co_return member.node->name() + " has no leader to follow";
-    if (has(member.plan.services, substrate::kRole)) ++substrates;
+  for (const auto& member : members_) {
+    if (member->node->state() != node::Node::State::running)
+      co_return fail(ErrorCode::unavailable, member->node->name() + " is not running any more");
+    if (member->node->host().peers().size() + 1 < members_.size())
+      co_return member->node->name() + " is not connected to all others";
+    if (!member->node->decides()) co_return member->node->name() + " has no leader to follow";
+    if (has(member->plan.services, substrate::kRole)) ++substrates;
   }
   node::Node* asking = client();
   for (const PeerId& seer : asking->caller().peers_with_role(seer::kRole)) {
@@ -235,55 +280,199 @@ Task<Result<std::string>> Universe::what_is_missing() {
   co_return std::string();
 }
 
+Task<Result<std::string>> Universe::what_is_missing_of(std::string name) {
+  CO_TRY_SYNC(node::Node * node, find(name));
+  if (node->state() != node::Node::State::running)
+    co_return fail(ErrorCode::unavailable, name + " is not running any more");
+  if (node->host().peers().size() + 1 < running())
+    co_return name + " is not connected to all others";
+  if (!node->decides()) co_return name + " has no leader to follow";
+  const bool serves = node->runs(substrate::kRole);
+  for (const PeerId& seer : node->caller().peers_with_role(seer::kRole)) {
+    const auto listed =
+        co_await node->caller().call<seer::ListNodes>(seer, seer::kProtocol, {std::string()});
+    if (!listed) co_return "seer: " + listed.error().message();
+    const auto mine = std::ranges::find_if(listed->nodes,
+                                           [&](const auto& one) { return one.peer == node->id(); });
+    if (mine == listed->nodes.end()) co_return "seer does not list " + name;
+    if (serves && mine->announcement.http_port == 0) co_return name + " does not answer";
+  }
+  co_return std::string();
+}
+
+Task<Result<Universe::NodeView>> Universe::add(NodePlan plan) {
+  if (!ready() || stopping_)
+    co_return fail(ErrorCode::failed_precondition, "universe " + name() + " is not running");
+  const Busy busy(*this);
+  for (const std::string& service : plan.services) {
+    CO_TRY_SYNC_STATUS(check_service(service));
+    if (!is_single(service)) continue;
+    for (const auto& member : members_) {
+      if (!has(member->plan.services, service)) continue;
+      if (member->killed && (plan.name.empty() || plan.name == member->plan.name))
+        co_return co_await start_again(*member);
+      co_return fail(ErrorCode::failed_precondition,
+                     fmt::format("{} runs in {} already: a universe has one, because its records "
+                                 "have one home",
+                                 service, member->plan.name));
+    }
+  }
+  if (plan.name.empty())
+    plan.name = free_name(plan.services.empty() ? "client" : plan.services[0], options_.plan);
+  CO_TRY_SYNC_STATUS(check_node_name(plan.name));
+  for (const auto& member : members_) {
+    if (member->plan.name != plan.name) continue;
+    if (!member->killed)
+      co_return fail(ErrorCode::already_exists, fmt::format("node {} is {} already", plan.name,
+                                                            name_of(member->node->state())));
+    if (member->plan.services != plan.services)
+      co_return fail(ErrorCode::failed_precondition,
+                     fmt::format("{}, which was killed, ran {}: start it with that, or choose "
+                                 "another name",
+                                 plan.name, fmt::join(member->plan.services, ", ")));
+    co_return co_await start_again(*member);
+  }
+  if (members_.size() >= kNodesMax)
+    co_return fail(
+        ErrorCode::resource_exhausted,
+        fmt::format("universe {} has {} nodes, which is all it may have", name(), members_.size()));
+  co_return co_await add_new(std::move(plan));
+}
+
+Task<Result<Universe::NodeView>> Universe::add_new(NodePlan plan) {
+  CO_TRY_SYNC(auto mine, identity(plan));
+  if (has(plan.services, tns::kRole)) voters_ = {mine.id().str()};
+  CO_TRY_SYNC_STATUS(make_node(plan, std::move(mine)));
+  options_.plan.push_back(plan);
+  Member& member = *members_.back();
+  Status status = co_await join(*member.node);
+  if (!status) {
+    // Others may have been added meanwhile.
+    co_await member.node->stop();
+    std::erase_if(members_, [&](const auto& one) { return one.get() == &member; });
+    std::erase(options_.plan, plan);
+    co_return fail(std::move(status).error().context("adding " + plan.name));
+  }
+  CO_TRY_SYNC_STATUS(write_kept(false));
+  say_where(member);
+  if (on_change) on_change();
+  co_return view_of(member);
+}
+
+Task<Result<Universe::NodeView>> Universe::start_again(Member& member) {
+  if (member.node->state() != node::Node::State::stopped)
+    co_return fail(ErrorCode::failed_precondition,
+                   fmt::format("{} is {}", member.plan.name, name_of(member.node->state())));
+  CO_TRY_STATUS(join(*member.node));
+  member.killed = false;
+  say_where(member);
+  if (on_change) on_change();
+  co_return view_of(member);
+}
+
+Task<Status> Universe::join(node::Node& node) {
+  CO_TRY_STATUS(node.start());
+  CO_TRY_STATUS(connect_to_others(node));
+  co_return co_await wait_until(&Universe::what_is_missing_of, node.name());
+}
+
+Status Universe::write_kept(bool stopped) {
+  if (options_.keep == Keep::no) return {};
+  Kept kept{options_.plan, options_.preferred, stopped};
+  if (http_port_ != 0) kept.ports.http = http_port_;
+  if (const auto at = api()) kept.ports.api = at->port;
+  if (const auto at = dns()) kept.ports.dns = at->port;
+  options_.preferred = kept.ports;
+  return replace_file(options_.data / "universe.json", to_json(kept).dump(2) + "\n");
+}
+
+void Universe::say_where(const Member& member) const {
+  const NodeView view = view_of(member);
+  std::string line =
+      view.services.empty() ? "runs" : fmt::format("runs {}", fmt::join(view.services, ", "));
+  if (view.http) line += fmt::format("; functions at http://{}", view.http->to_string());
+  if (view.api) line += fmt::format("; repositories at http://{}", view.api->to_string());
+  if (view.dns) line += fmt::format("; DNS at {}", view.dns->to_string());
+  log_.named(view.name).info(line);
+}
+
 Task<void> Universe::stop() {
   ready_after_.reset();
+  stopping_ = true;
+  log_book_->close();
   // Together: none needs another to stop.
   runtime::TaskGroup stopping(process_.loop());
-  for (Member& member : members_) stopping.spawn(member.node->stop());
+  for (const auto& member : members_) stopping.spawn(member->node->stop());
   co_await stopping.join();
   runtime::Scope own(process_.loop());
-  while (killing_ > 0) (void)co_await killed_.wait().in(own);
+  while (busy_ > 0) (void)co_await idle_.wait().in(own);
+  // One that was being added may have come up meanwhile.
+  runtime::TaskGroup late(process_.loop());
+  for (const auto& member : members_) late.spawn(member->node->stop());
+  co_await late.join();
+}
+
+std::size_t Universe::running() const {
+  return static_cast<std::size_t>(std::ranges::count_if(members_, [](const auto& member) {
+    return member->node->state() == node::Node::State::running;
+  }));
+}
+
+Universe::NodeView Universe::view_of(const Member& member) const {
+  const node::Node& node = *member.node;
+  const bool running = node.state() == node::Node::State::running;
+  const bool killed = member.killed && node.state() == node::Node::State::stopped;
+  return {node.name(),
+          node.id(),
+          member.plan.services,
+          killed ? "killed" : std::string(name_of(node.state())),
+          running ? member.node->host().peers().size() : 0,
+          node.addresses(),
+          node.http(),
+          node.dns(),
+          node.api()};
 }
 
 std::vector<Universe::NodeView> Universe::nodes() const {
   std::vector<NodeView> out;
-  for (const Member& member : members_) {
-    node::Node& node = *member.node;
-    const bool running = node.state() == node::Node::State::running;
-    out.push_back({node.name(), node.id(), member.plan.services,
-                   member.killed ? "killed" : std::string(name_of(node.state())),
-                   running ? node.host().peers().size() : 0, node.addresses(), node.http(),
-                   node.dns(), node.api()});
-  }
+  for (const auto& member : members_) out.push_back(view_of(*member));
   return out;
 }
 
 std::optional<net::Endpoint> Universe::entry() const {
-  for (const Member& member : members_) {
-    if (const auto http = member.node->http()) return net::Endpoint{"127.0.0.1", http->port};
+  for (const auto& member : members_) {
+    if (const auto http = member->node->http()) return net::Endpoint{"127.0.0.1", http->port};
   }
   return std::nullopt;
 }
 
 std::optional<net::Endpoint> Universe::dns() const {
-  for (const Member& member : members_) {
-    if (const auto dns = member.node->dns()) return dns;
+  for (const auto& member : members_) {
+    if (const auto dns = member->node->dns()) return dns;
+  }
+  return std::nullopt;
+}
+
+std::optional<net::Endpoint> Universe::api() const {
+  for (const auto& member : members_) {
+    if (const auto api = member->node->api()) return api;
   }
   return std::nullopt;
 }
 
 Result<node::Node*> Universe::find(std::string_view which) {
   std::vector<node::Node*> running;
-  for (Member& member : members_) {
-    if (member.node->name() == which || member.node->id().str() == which) return member.node.get();
-    if (member.node->state() == node::Node::State::running && has(member.plan.services, which))
-      running.push_back(member.node.get());
+  for (const auto& member : members_) {
+    if (member->node->name() == which || member->node->id().str() == which)
+      return member->node.get();
+    if (member->node->state() == node::Node::State::running && has(member->plan.services, which))
+      running.push_back(member->node.get());
   }
   if (running.size() == 1) return running.front();
   std::vector<std::string> names;
   for (const node::Node* node : running) names.push_back(node->name());
   if (running.empty()) {
-    for (const Member& member : members_) names.push_back(member.node->name());
+    for (const auto& member : members_) names.push_back(member->node->name());
     return fail(ErrorCode::not_found, fmt::format("no node \"{}\" in universe {}; its nodes: {}",
                                                   which, options_.name, fmt::join(names, ", ")));
   }
@@ -296,12 +485,11 @@ Task<Status> Universe::kill(std::string which) {
   if (node->state() != node::Node::State::running)
     co_return fail(ErrorCode::failed_precondition,
                    fmt::format("{} is {} already", node->name(), name_of(node->state())));
-  for (Member& member : members_) member.killed = member.killed || member.node.get() == node;
-  ++killing_;
+  const Busy busy(*this);
+  for (const auto& member : members_) member->killed = member->killed || member->node.get() == node;
   co_await node->kill();
+  log_.named(node->name()).info("killed");
   if (on_change) on_change();
-  --killing_;
-  killed_.notify_all();
   co_return Status{};
 }
 
@@ -317,9 +505,9 @@ Task<void> Universe::serve_cloud(http::Request& request, http::ResponseWriter& r
 
 node::Node* Universe::client() {
   node::Node* found = nullptr;
-  for (Member& member : members_) {
-    if (member.node->state() != node::Node::State::running) continue;
-    if (!found || member.plan.services.empty()) found = member.node.get();
+  for (const auto& member : members_) {
+    if (member->node->state() != node::Node::State::running) continue;
+    if (!found || member->plan.services.empty()) found = member->node.get();
   }
   return found;
 }

@@ -3,8 +3,8 @@
 // the same services run in virtual time.
 //
 // Owns its nodes. start() ends when the universe is ready: every node is connected to every other,
-// tns decides, every seer lists every node, every substrate listens. stop() takes all down and is
-// idempotent. Loop thread only.
+// tns decides, every seer lists every node, every substrate listens. add() puts a further node into
+// a running one. stop() takes all down and is idempotent. Loop thread only.
 #pragma once
 
 #include <chrono>
@@ -19,27 +19,25 @@
 #include "http/server.h"
 #include "node/network.h"
 #include "node/node.h"
+#include "testnet/data_folder.h"
+#include "testnet/log_book.h"
+#include "testnet/plan.h"
 
 namespace tau::testnet {
 
-struct NodePlan {
-  std::string name;
-  std::vector<std::string> services;  // none: a client, by which tools speak to the others
-};
-// auth, seer, tns, patrick, two hoarders, two monkeys, two substrates, and dream's own client.
-std::vector<NodePlan> default_plan();
-
 struct UniverseOptions {
   std::string name = "blackhole";
-  // Where the nodes keep what they have, a folder for each; the keys, too, if `keep_identities`.
+  // Where the nodes keep what they have, a folder for each; also the keys, universe.json and the
+  // logs, if it is kept.
   std::filesystem::path data;
-  bool keep_identities = false;  // read them if they are there, else write them
+  Keep keep = Keep::no;
   // Of every substrate, each on an address of its own, and of the entry on 127.0.0.1. 0: a free
   // one.
   std::uint16_t http_port = 1480;
   std::uint16_t api_port = 1422;  // of patrick, for git and tau; another one if it is taken
   std::uint16_t dns_port = 1453;  // of the first seer; others take free ones. 0: a free one
-  LogLevel log_level = LogLevel::warning;
+  Ports preferred = {};           // taken for a 0 above where they are free
+  LogLevel log_level = LogLevel::warning;  // of what is said beyond the log book
   std::vector<NodePlan> plan = default_plan();
   // A universe of ten is ready in a second; a loaded machine gets a chance.
   Duration ready_time_max = std::chrono::seconds(30);
@@ -76,6 +74,19 @@ class Universe {
   std::optional<Duration> ready_after() const { return ready_after_; }
   std::optional<net::Endpoint> entry() const;  // HTTP to any live substrate
   std::optional<net::Endpoint> dns() const;
+  std::optional<net::Endpoint> api() const;  // git and tau
+  Keep keep() const { return options_.keep; }
+  const std::filesystem::path& data() const { return options_.data; }
+  // Outlives the universe for whoever still reads.
+  std::shared_ptr<LogBook> log_book() { return log_book_; }
+
+  // Puts a node into the running universe, or starts one again that was killed: one of that name,
+  // or, without a name, of that single service. Ends when the others know it. Gives its view.
+  // Errors: already_exists, failed_precondition (a service that has one home and runs, or a
+  // universe that is not running), resource_exhausted, and those of node::Node::start().
+  Task<Result<NodeView>> add(NodePlan plan);
+  // What UNIVERSE/universe.json says; written by start() and add().
+  Status write_kept(bool stopped);
 
   // By name ("substrate-1"), peer id, or a service that one node runs. Errors: not_found,
   // failed_precondition (several nodes run that service: names them).
@@ -94,26 +105,56 @@ class Universe {
     std::unique_ptr<node::Node> node;
     bool killed = false;
   };
+  // Something under way that stop() waits for.
+  class Busy {
+   public:
+    explicit Busy(Universe& universe) : universe_(universe) { ++universe_.busy_; }
+    ~Busy() {
+      --universe_.busy_;
+      universe_.idle_.notify_all();
+    }
+
+   private:
+    Universe& universe_;
+  };
+  using Question = Task<Result<std::string>> (Universe::*)(std::string);
   Task<Status> start_all();
   Status make_nodes();
+  Status make_node(const NodePlan& plan, p2p::NodeIdentity identity);
   Result<crypto::KeyPair> root_key();
-  Result<p2p::NodeIdentity> identity(const crypto::KeyPair& root, const NodePlan& plan);
+  Result<p2p::NodeIdentity> identity(const NodePlan& plan);
+  Status choose_ports();
   Result<std::uint16_t> free_http_port();
+  Status http_port_is_free(std::uint16_t port);
   net::Endpoint api_endpoint();
   Task<Status> connect_all();
-  Task<Status> wait_until_ready();
-  Task<Result<std::string>> what_is_missing();  // empty: nothing
+  Task<Status> connect_to_others(node::Node& node);
+  // Asks until the answer is empty: nothing is missing.
+  Task<Status> wait_until(Question question, std::string argument);
+  Task<Result<std::string>> what_is_missing(std::string);
+  Task<Result<std::string>> what_is_missing_of(std::string node);
+  Task<Result<NodeView>> add_new(NodePlan plan);
+  Task<Result<NodeView>> start_again(Member& member);
+  Task<Status> join(node::Node& node);
+  NodeView view_of(const Member& member) const;
+  std::size_t running() const;
+  void say_where(const Member& member) const;
   Task<void> start_one(node::Node& node, Status& first_failure);
   static Task<void> connect_one(node::Node& from, std::string address, Status& first_failure);
 
   node::Process& process_;
   UniverseOptions options_;
+  std::shared_ptr<LogBook> log_book_;
   Logger log_;
-  std::vector<Member> members_;
+  std::vector<std::unique_ptr<Member>> members_;
+  std::optional<crypto::KeyPair> root_;
+  std::vector<std::string> voters_;  // of tns
+  std::uint16_t http_port_ = 0;
   std::optional<Duration> ready_after_;
   bool started_ = false;
-  std::size_t killing_ = 0;  // calls of kill() under way, which stop() waits for
-  runtime::Signal killed_;
+  bool stopping_ = false;
+  std::size_t busy_ = 0;
+  runtime::Signal idle_;
 };
 
 }  // namespace tau::testnet

@@ -9,6 +9,7 @@
 #include "project/writer.h"
 #include "services/auth/api.h"
 #include "services/seer/api.h"
+#include "testnet/multiverse.h"
 #include "testnet/simulated_process.h"
 
 namespace tau::testnet {
@@ -142,6 +143,93 @@ TEST_F(UniverseTest, SeerForgetsADeadSubstrateWithinThreeSeconds) {
     return nodes ? nodes->nodes.size() : 0;
   };
   EXPECT_TRUE(wait_until(3s, [&] { return listed() == 1; }));
+}
+
+TEST_F(UniverseTest, ANodeThatIsAddedServesWhatWasPushedBefore) {
+  ASSERT_TRUE(register_project());
+  push("config", config());
+  push("code", code("pong"));
+  ASSERT_TRUE(wait_until(30s, [&] { return ask(substrates()[0]) == "pong"; }));
+  const auto added = runtime::block_on(loop, universe.add({"", {"substrate"}}));
+  ASSERT_TRUE(added) << added.error().to_string();
+  ASSERT_EQ(substrates().size(), 3u);
+  EXPECT_TRUE(wait_until(30s, [&] { return ask(*added->http) == "pong"; })) << ask(*added->http);
+}
+
+TEST_F(UniverseTest, ANodeThatWasKilledStartsAgainWithWhatItHad) {
+  ASSERT_TRUE(register_project());
+  push("config", config());
+  push("code", code("pong"));
+  ASSERT_TRUE(wait_until(30s, [&] { return ask(substrates()[0]) == "pong"; }));
+  const PeerId before = (*universe.find("patrick"))->id();
+  ASSERT_TRUE(runtime::block_on(loop, universe.kill("patrick")));
+  const auto again = runtime::block_on(loop, universe.add({"patrick", {"patrick"}}));
+  ASSERT_TRUE(again) << again.error().to_string();
+  EXPECT_EQ(again->id, before);
+  EXPECT_EQ(again->state, "running");
+  EXPECT_FALSE(runtime::block_on(loop, universe.add({"patrick", {"patrick"}})));
+}
+
+// What is kept, in a folder of the real disk; the databases are the simulated world's.
+class KeptUniverseTest : public ::testing::Test {
+ protected:
+  KeptUniverseTest() {
+    std::string name = (std::filesystem::temp_directory_path() / "kept-XXXXXX").string();
+    EXPECT_TRUE(::mkdtemp(name.data()));
+    folder = name;
+  }
+  ~KeptUniverseTest() override {
+    runtime::block_on(loop, multiverse->stop());
+    multiverse.reset();
+    std::filesystem::remove_all(folder);
+  }
+  void start() {
+    if (multiverse) runtime::block_on(loop, multiverse->stop());
+    multiverse = std::make_unique<Multiverse>(
+        process,
+        Multiverse::Options{[this](std::string_view name, Keep) {
+                              return Result<std::filesystem::path>(folder / std::string(name));
+                            },
+                            Keep::yes},
+        Logger());
+    const Status made = runtime::block_on(loop, multiverse->create({"home"}));
+    ASSERT_TRUE(made) << made.error().to_string();
+  }
+  Universe& universe() { return **multiverse->find("home"); }
+
+  runtime::VirtualLoop loop;
+  SimulatedProcess process{loop, 4};
+  std::filesystem::path folder;
+  std::unique_ptr<Multiverse> multiverse;
+};
+
+TEST_F(KeptUniverseTest, StartsAgainWithTheSameNodesKeysAndPorts) {
+  ASSERT_NO_FATAL_FAILURE(start());
+  ASSERT_TRUE(runtime::block_on(loop, universe().add({"", {"substrate"}})));
+  std::map<std::string, PeerId> ids;
+  for (const auto& node : universe().nodes()) ids.emplace(node.name, node.id);
+  const auto entry = universe().entry(), api = universe().api(), dns = universe().dns();
+  ASSERT_NO_FATAL_FAILURE(start());
+  EXPECT_EQ(universe().nodes().size(), 12u);
+  for (const auto& node : universe().nodes()) EXPECT_EQ(ids[node.name], node.id) << node.name;
+  EXPECT_EQ(universe().entry(), entry);
+  EXPECT_EQ(universe().api(), api);
+  EXPECT_EQ(universe().dns(), dns);
+}
+
+TEST_F(KeptUniverseTest, OneThatWasKilledIsRememberedAsStoppedAndErasedOnlyOnDemand) {
+  ASSERT_NO_FATAL_FAILURE(start());
+  ASSERT_TRUE(runtime::block_on(loop, multiverse->remove("home")));
+  const auto kept = read_kept(folder / "home");
+  ASSERT_TRUE(kept && *kept);
+  EXPECT_TRUE((*kept)->stopped);
+  const Status other = runtime::block_on(loop, multiverse->create({"home", {.empty = true}}));
+  ASSERT_FALSE(other);
+  EXPECT_THAT(other.error().message(), HasSubstr("--erase"));
+  ASSERT_TRUE(runtime::block_on(loop, multiverse->create({"home"})));
+  EXPECT_FALSE((*read_kept(folder / "home"))->stopped);
+  ASSERT_TRUE(runtime::block_on(loop, multiverse->remove("home", Erase::yes)));
+  EXPECT_FALSE(std::filesystem::exists(folder / "home"));
 }
 
 TEST(LoopbackAddress, IsItsOwnForEachSubstrateAndNeverTheUsualOne) {

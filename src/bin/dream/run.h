@@ -5,6 +5,7 @@
 #include <filesystem>
 #include <functional>
 #include <string>
+#include <vector>
 
 #include "base/error.h"
 #include "base/log.h"
@@ -14,9 +15,12 @@
 namespace tau::dream {
 
 struct RunOptions {
-  std::string universe = "blackhole";
-  std::filesystem::path data;  // empty: a temporary folder
-  bool keep = false;           // what is in `data` outlives dream
+  // None: those that were kept, else blackhole.
+  std::vector<std::string> universes;
+  bool empty = false;          // only their clients
+  std::filesystem::path data;  // of what is kept; never empty
+  bool keep = false;           // universes, and what they have, outlive dream
+  // Of the first universe; others take free ones, or those that they had before.
   std::uint16_t http_port = 1480;
   std::uint16_t api_port = 1422;
   std::uint16_t dns_port = 1453;
@@ -24,7 +28,7 @@ struct RunOptions {
   LogLevel log_level = LogLevel::warning;
 };
 
-// Runs until a signal or POST /v1/stop. `on_ready` is told once, when the universe is ready, what
+// Runs until a signal or POST /v1/stop. `on_ready` is told once, when the universes are ready, what
 // GET /v1/universes answers, with "control"; `on_change` whenever a node came or went later.
 Status run(const RunOptions& options, const Logger& log,
            const std::function<void(const http::Json&)>& on_ready,

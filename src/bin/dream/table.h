@@ -1,4 +1,4 @@
-// What `dream status` prints.
+// What dream prints for people.
 #pragma once
 
 #include <string>
@@ -8,7 +8,14 @@
 
 namespace tau::dream {
 
-// Of one universe, as the control API gives it. `only`: a service; empty: all nodes.
-std::string table_of(const http::Json& universe, std::string_view only);
+// Of one universe, as the control API gives it. `control`: where dream answers; empty: where tau
+// looks without being told.
+std::string table_of(const http::Json& universe, std::string_view control);
+// The same universe with those nodes only that run a service, or have this name or id; empty: all.
+http::Json only_of(http::Json universe, std::string_view only);
+std::string line_of(const http::Json& node);
+std::string log_text_of(const http::Json& line);
+// `what`: universes, services, fixtures.
+std::string list_of(const http::Json& items, std::string_view what);
 
 }  // namespace tau::dream
