@@ -126,6 +126,7 @@ Status Universe::make_nodes() {
     options.network_suffix = suffix();
     options.services = plan->services;
     options.data = options_.data / plan->name / "data";
+    options.monkey_cache = options_.build_cache;
     options.consensus_voters = voters;
     options.log_level = options_.log_level;
     options.dns_listen.reset();

@@ -64,13 +64,16 @@ Result<LogLevel> level_named(std::string_view name) {
   return fail(ErrorCode::invalid_argument, "--log-level is debug, info, warning or error");
 }
 
-// Of the background process: the data folder if there is one, else the user's cache folder.
-fs::path log_folder(const dream::RunOptions& run) {
-  if (!run.data.empty()) return run.data;
+fs::path user_cache() {
   if (const char* cache = std::getenv("XDG_CACHE_HOME"); cache && *cache)
     return fs::path(cache) / "tau";
   const char* home = std::getenv("HOME");
   return fs::path(home && *home ? home : "/tmp") / ".cache" / "tau";
+}
+
+// Of the background process: the data folder if there is one, else the user's cache folder.
+fs::path log_folder(const dream::RunOptions& run) {
+  return run.data.empty() ? user_cache() : run.data;
 }
 
 Status start(Arguments& arguments) {
@@ -79,6 +82,7 @@ Status start(Arguments& arguments) {
   TRY(run.log_level, level_named(arguments.log_level));
   run.universe = arguments.universe;
   run.data = arguments.data;
+  run.build_cache = user_cache() / "builds";
   run.keep = arguments.keep || !arguments.data.empty();
   const Logger log = Logger::to_stderr("dream", run.log_level);
   if (!arguments.daemon) {

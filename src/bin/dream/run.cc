@@ -71,6 +71,7 @@ Task<Status> serve(Parts& parts, const RunOptions& options, fs::path data,
   universe.http_port = options.http_port;
   universe.api_port = options.api_port;
   universe.dns_port = options.dns_port;
+  universe.build_cache = options.build_cache;
   universe.log_level = options.log_level;
   CO_TRY_STATUS(parts.multiverse.add(std::move(universe)));
   on_ready(view(parts.multiverse, parts.control));

@@ -17,6 +17,8 @@ struct RunOptions {
   std::string universe = "blackhole";
   std::filesystem::path data;  // empty: a temporary folder
   bool keep = false;           // what is in `data` outlives dream
+  // Of the user: compiled standard libraries and fetched modules, so that a new universe is warm.
+  std::filesystem::path build_cache;
   std::uint16_t http_port = 1480;
   std::uint16_t api_port = 1422;
   std::uint16_t dns_port = 1453;
