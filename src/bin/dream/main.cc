@@ -73,13 +73,16 @@ void print_change(const Json& view, const Arguments& arguments) {
   print_tables(view);
 }
 
-// Of the background process: the data folder if there is one, else the user's cache folder.
-fs::path log_folder(const dream::RunOptions& run) {
-  if (run.keep) return run.data;
+fs::path user_cache() {
   if (const char* cache = std::getenv("XDG_CACHE_HOME"); cache && *cache)
     return fs::path(cache) / "tau";
   const char* home = std::getenv("HOME");
   return fs::path(home && *home ? home : "/tmp") / ".cache" / "tau";
+}
+
+// Of the background process: the data folder if there is one, else the user's cache folder.
+fs::path log_folder(const dream::RunOptions& run) {
+  return run.keep ? run.data : user_cache();
 }
 
 Status start(Arguments& arguments) {
@@ -94,6 +97,7 @@ Status start(Arguments& arguments) {
     if (usual) run.data = *usual;
   }
   run.data = fs::absolute(run.data);  // the background process may go elsewhere
+  run.build_cache = user_cache() / "builds";
   const Logger log = Logger::to_stderr("dream", run.log_level);
   if (!arguments.daemon) {
     return dream::run(
