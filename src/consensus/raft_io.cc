@@ -1,5 +1,6 @@
 #include "consensus/raft_io.h"
 
+#include <algorithm>
 #include <chrono>
 #include <cstring>
 #include <utility>
@@ -198,6 +199,11 @@ Result<Bytes> encode_servers(const std::vector<Server>& servers) {
   if (rv != 0) return fail(ErrorCode::internal, raft_strerror(rv));
   Bytes out = to_bytes(view_of(buffer));
   raft_free(buffer.base);
+  // Version and count; number, address and role of each. What pads it to a word is whatever the
+  // memory held, and would make two encodings of the same servers differ.
+  std::size_t used = 1 + 8;
+  for (const auto& s : servers) used += 8 + s.peer.size() + 1 + 1;
+  if (used < out.size()) std::fill(out.begin() + static_cast<std::ptrdiff_t>(used), out.end(), 0);
   return out;
 }
 

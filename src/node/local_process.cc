@@ -5,6 +5,7 @@
 
 #include "guest/host_functions.h"
 #include "services/patrick/routes.h"
+#include "store/folder/data_folder.h"
 #include "vm/wasmtime/engine.h"
 
 namespace tau::node {
@@ -86,6 +87,13 @@ GitHost LocalProcess::make_git_host(std::filesystem::path folder, Logger log) {
     patrick::mount_git(router, "/git", provider, pool_);
   };
   return {std::move(local), mount};
+}
+
+Task<Result<std::shared_ptr<void>>> LocalProcess::claim_data(std::filesystem::path folder) {
+  CO_TRY(auto claimed, pool_.run([&] {
+    return store::DataFolder::open(folder, std::string("tau ") + kVersion);
+  }));
+  co_return std::shared_ptr<void>(std::move(claimed));
 }
 
 Task<Result<std::unique_ptr<store::Kv>>> LocalProcess::open_store(std::filesystem::path folder) {

@@ -30,6 +30,7 @@ class LocalProcess final : public Process {
                                        const p2p::Admission& admission, HostSettings settings,
                                        Logger log) override;
   GitHost make_git_host(std::filesystem::path folder, Logger log) override;
+  Task<Result<std::shared_ptr<void>>> claim_data(std::filesystem::path folder) override;
   Task<Result<std::unique_ptr<store::Kv>>> open_store(std::filesystem::path folder) override;
 
  private:

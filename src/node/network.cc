@@ -13,6 +13,7 @@
 #include "codec/multibase.h"
 #include "codec/peer_id.h"
 #include "p2p/certificate.h"
+#include "store/folder/data_folder.h"
 
 namespace tau::node {
 namespace {
@@ -22,17 +23,18 @@ namespace fs = std::filesystem;
 constexpr std::string_view kKeyKind = "ed25519 ";
 constexpr std::size_t kSmallFileBytesMax = 64u << 10;  // keys, certificates, network.yaml
 
+// Appears whole or not at all, and lasts: a key that is half there would be a node that never
+// starts again.
 Status write_new(const fs::path& file, BytesView content, mode_t mode) {
-  const int fd = ::open(file.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, mode);
-  if (fd < 0) {
-    const int why = errno;
-    if (why == EEXIST)
-      return fail(ErrorCode::already_exists,
-                  fmt::format("{} exists; nothing is replaced: choose another name or remove it",
-                              file.string()));
+  const auto cannot_write = [&](int why) {
     return fail(ErrorCode::unavailable,
                 fmt::format("cannot write {}: {}", file.string(), std::strerror(why)));
-  }
+  };
+  fs::path fresh = file;
+  fresh += ".new";
+  ::unlink(fresh.c_str());  // of a program that was ended in the middle of this
+  const int fd = ::open(fresh.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, mode);
+  if (fd < 0) return cannot_write(errno);
   std::size_t done = 0;
   bool written = true;
   while (written && done < content.size()) {
@@ -41,16 +43,16 @@ Status write_new(const fs::path& file, BytesView content, mode_t mode) {
     written = n > 0;
     if (written) done += static_cast<std::size_t>(n);
   }
-  written = written && ::fsync(fd) == 0;
+  written = written && ::fsync(fd) == 0 && ::link(fresh.c_str(), file.c_str()) == 0;
   const int why = errno;
   ::close(fd);
-  if (!written) {
-    std::error_code ignored;
-    fs::remove(file, ignored);
-    return fail(ErrorCode::unavailable,
-                fmt::format("cannot write {}: {}", file.string(), std::strerror(why)));
-  }
-  return {};
+  ::unlink(fresh.c_str());
+  if (!written && why == EEXIST)
+    return fail(ErrorCode::already_exists,
+                fmt::format("{} exists; nothing is replaced: choose another name or remove it",
+                            file.string()));
+  if (!written) return cannot_write(why);
+  return store::sync_folder(file.parent_path());
 }
 
 Result<std::string> read_small(const fs::path& file) {

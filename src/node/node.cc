@@ -7,6 +7,7 @@
 #include "http/json.h"
 #include "http/router.h"
 #include "node/announcer.h"
+#include "node/formats.h"
 #include "node/hoarders.h"
 #include "node/mesh.h"
 #include "node/user_api.h"
@@ -23,7 +24,6 @@
 namespace tau::node {
 namespace {
 
-constexpr const char* kVersion = "0.1.0";
 // Where a node with an `api` listener offers the API for users.
 constexpr std::string_view kUserApiPrefix = "/v1/cloud";
 
@@ -51,6 +51,7 @@ std::string_view name_of(Node::State state) {
 struct Node::Parts {
   explicit Parts(runtime::Loop& loop) : served(loop) {}
 
+  std::shared_ptr<void> data;  // the claim on the folder: released last
   std::unique_ptr<p2p::Host> host;
   std::unique_ptr<store::Kv> kv;
   std::optional<command::Router> router;
@@ -109,7 +110,9 @@ Task<Status> Node::build() {
 
   p.host = process_.make_host(identity_, admission_, {options_.p2p_listen, options_.p2p_mdns},
                               log_.named(name_ + "/p2p"));
+  CO_TRY(p.data, process_.claim_data(options_.data));
   CO_TRY(p.kv, process_.open_store(options_.data / "db"));
+  CO_TRY_STATUS(bring_up_to_date(*p.kv, options_.services));
   p.router.emplace(loop, *p.host, log_.named(name_ + "/router"));
   p.caller.emplace(loop, *p.host, *p.router, process_.random());
   p.blocks.emplace(*p.kv);

@@ -22,6 +22,8 @@
 
 namespace tau::node {
 
+extern const char* const kVersion;  // of this program
+
 struct HostSettings {
   std::vector<std::string> listen;  // multiaddrs
   bool mdns = false;
@@ -54,6 +56,10 @@ class Process {
                                                const p2p::Admission& admission,
                                                HostSettings settings, Logger log) = 0;
   virtual GitHost make_git_host(std::filesystem::path folder, Logger log) = 0;
+  // A node's data folder, for as long as what it gives lives: nobody else has it meanwhile, and its
+  // format is the one of today. Errors: failed_precondition (in use, or written by a later
+  // program), data_loss, unavailable.
+  virtual Task<Result<std::shared_ptr<void>>> claim_data(std::filesystem::path folder) = 0;
   virtual Task<Result<std::unique_ptr<store::Kv>>> open_store(std::filesystem::path folder) = 0;
 };
 

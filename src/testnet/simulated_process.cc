@@ -1,5 +1,7 @@
 #include "testnet/simulated_process.h"
 
+#include <limits>
+
 namespace tau::testnet {
 
 SimulatedProcess::SimulatedProcess(runtime::VirtualLoop& loop, std::uint64_t seed)
@@ -20,9 +22,16 @@ std::unique_ptr<p2p::Host> SimulatedProcess::make_host(const p2p::NodeIdentity& 
                                                          std::move(log));
 }
 
-node::GitHost SimulatedProcess::make_git_host(std::filesystem::path, Logger) {
-  auto provider = std::make_unique<ScriptedProvider>(git_ = std::make_shared<ScriptedGit>());
+node::GitHost SimulatedProcess::make_git_host(std::filesystem::path folder, Logger) {
+  auto& git = gits_[folder.string()];
+  if (!git) git = std::make_shared<ScriptedGit>();
+  git_ = git;
+  auto provider = std::make_unique<ScriptedProvider>(git);
   return {std::move(provider), {}};
+}
+
+Task<Result<std::shared_ptr<void>>> SimulatedProcess::claim_data(std::filesystem::path) {
+  co_return std::shared_ptr<void>();
 }
 
 Task<Result<std::unique_ptr<store::Kv>>> SimulatedProcess::open_store(
@@ -30,6 +39,18 @@ Task<Result<std::unique_ptr<store::Kv>>> SimulatedProcess::open_store(
   auto& disk = disks_[folder.string()];
   if (!disk) disk = std::make_unique<store::MemoryKv>(std::chrono::milliseconds(1));
   co_return store::with_prefix(*disk, "db/");
+}
+
+void SimulatedProcess::power_cut() {
+  for (const auto& [folder, disk] : disks_) {
+    disk->crash(random_);
+    disk->fail_writes(Error(ErrorCode::unavailable, "the power is off"),
+                      std::numeric_limits<std::size_t>::max());
+  }
+}
+
+void SimulatedProcess::power_on() {
+  for (const auto& [folder, disk] : disks_) disk->fail_writes(Error(ErrorCode::unavailable, ""), 0);
 }
 
 }  // namespace tau::testnet

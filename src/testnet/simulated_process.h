@@ -36,13 +36,19 @@ class SimulatedProcess final : public node::Process {
                                        const p2p::Admission& admission, node::HostSettings settings,
                                        Logger log) override;
   node::GitHost make_git_host(std::filesystem::path folder, Logger log) override;
+  Task<Result<std::shared_ptr<void>>> claim_data(std::filesystem::path folder) override;
   // The disk of this name: the same one each time, with what it kept.
   Task<Result<std::unique_ptr<store::Kv>>> open_store(std::filesystem::path folder) override;
+
+  // All disks at once lose what was not synced (with chance, but for some of the first writes), and
+  // take nothing until power_on(): what runs on them can only end.
+  void power_cut();
+  void power_on();
 
   p2p::simulated::SimulatedNetwork& wires() { return wires_; }
   net::SimulatedNetwork& sockets() { return sockets_; }
   process::SimulatedRunner& programs() { return programs_; }
-  // The repositories of the last patrick that was made.
+  // The repositories of the last patrick that was made; a folder keeps its own.
   ScriptedGit& git() { return *git_; }
 
  private:
@@ -54,6 +60,7 @@ class SimulatedProcess final : public node::Process {
   process::SimulatedRunner programs_;
   ScriptedEngine engine_;
   std::map<std::string, std::unique_ptr<store::MemoryKv>> disks_;
+  std::map<std::string, std::shared_ptr<ScriptedGit>> gits_;
   std::shared_ptr<ScriptedGit> git_;
 };
 

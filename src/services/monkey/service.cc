@@ -216,7 +216,7 @@ Task<Result<codec::Cid>> Service::build_and_publish(const Taken& taken, BuildLog
   receipt.hosts = std::move(built.hosts);
   receipt.functions = std::move(built.functions);
   TimePoint start = loop_.now();
-  CO_TRY(receipt.holders, holders_.hold(built.deployment));
+  CO_TRY(receipt.holders, hold(built.deployment));
   const auto took = [&] { return (loop_.now() - start) / std::chrono::milliseconds(1); };
   log.line(fmt::format("held by {} hoarder{} after {} ms", receipt.holders.size(),
                        receipt.holders.size() == 1 ? "" : "s", took()));
@@ -231,6 +231,16 @@ Task<Result<codec::Cid>> Service::build_and_publish(const Taken& taken, BuildLog
     if (at) log.line("live at " + *at);
   }
   co_return built.deployment;
+}
+
+// A network that has just started may know no hoarder yet: no reason to lose a build.
+Task<Result<std::vector<PeerId>>> Service::hold(codec::Cid deployment) {
+  const TimePoint give_up = loop_.now() + kPersistence;
+  for (;;) {
+    auto held = co_await holders_.hold(deployment);
+    if (held || !passing(held.error()) || loop_.now() >= give_up) co_return held;
+    CO_TRY_STATUS(runtime::sleep_for(kRetryTime));
+  }
 }
 
 Task<Status> Service::publish(const Taken& taken, const Receipt& receipt) {

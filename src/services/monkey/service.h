@@ -52,6 +52,7 @@ class Service {
   Task<void> work(Taken taken);
   Task<Result<codec::Cid>> build_and_publish(const Taken& taken, BuildLog& log);
   Task<void> renew(const Taken& taken, runtime::Scope& build);
+  Task<Result<std::vector<PeerId>>> hold(codec::Cid deployment);
   Task<Status> publish(const Taken& taken, const Receipt& receipt);
   Task<void> report(const Taken& taken, Result<codec::Cid> outcome);
 

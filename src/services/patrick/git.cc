@@ -1,6 +1,7 @@
 #include "services/patrick/git.h"
 
-#include <fstream>
+#include "services/patrick/repositories.h"
+#include "store/folder/data_folder.h"
 
 namespace tau::patrick {
 namespace {
@@ -13,28 +14,6 @@ constexpr std::size_t kComplaintBytesMax = 2048;  // of what git says on standar
 constexpr Duration kCommandTimeMax = 60s;
 constexpr Duration kTransferTimeMax = 10min;  // a large pack over a slow disk
 constexpr std::size_t kRefBytesMax = 1u << 20;
-
-// What a repository of ours is like. Pushes may rewrite a branch: the cloud builds what its owner
-// says, and keeps no history of its own. Objects are checked, because readers of other people's
-// repositories are attacked through them, and are on the disk before a push is answered.
-constexpr std::string_view kConfig = R"([core]
-	repositoryformatversion = 0
-	filemode = true
-	bare = true
-	hooksPath = /dev/null
-	fsync = committed,reference
-	fsyncMethod = batch
-[http]
-	receivepack = true
-	uploadpack = true
-[receive]
-	fsckObjects = true
-	denyNonFastForwards = false
-	maxInputSize = 268435456
-	autogc = false
-[gc]
-	auto = 0
-)";
 
 process::OutputSink collector(Bytes& out, std::string& complaint) {
   return [&out, &complaint](process::Output which, BytesView data) {
@@ -104,16 +83,12 @@ Task<Status> Git::create(std::filesystem::path repository) {
   CO_TRY_STATUS(
       run({"init", "--quiet", "--bare", "--initial-branch=main", "--template=", fresh.string()},
           folder_, 64u << 10));
-  {
-    std::ofstream config(fresh / "config", std::ios::trunc);
-    config << kConfig;
-    if (!config.flush())
-      co_return fail(ErrorCode::unavailable, "writing " + (fresh / "config").string());
-  }
+  CO_TRY_SYNC_STATUS(finish_repository(fresh));
   std::filesystem::rename(fresh, repository, ec);
   if (ec && !std::filesystem::exists(repository))
     co_return fail(ErrorCode::unavailable, "making " + repository.string() + ": " + ec.message());
-  co_return Status{};
+  CO_TRY_SYNC_STATUS(store::sync_folder(repository.parent_path()));
+  co_return store::sync_folder(folder_);
 }
 
 Task<Result<std::vector<Ref>>> Git::branches(std::filesystem::path repository) {

@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "services/patrick/jobs.h"
+#include "services/patrick/repositories.h"
 
 namespace tau::patrick {
 namespace {
@@ -61,6 +62,7 @@ std::shared_ptr<LocalProvider::Repository> LocalProvider::repository(const Name&
 
 Task<Status> LocalProvider::start(PushListener& listener) {
   if (running()) co_return Status{};
+  CO_TRY_SYNC_STATUS(recover_repositories(folder_));
   std::error_code ec;
   std::filesystem::remove_all(folder_ / "spool", ec);
   std::filesystem::create_directories(folder_ / "spool", ec);

@@ -70,6 +70,7 @@ class LocalProvider final : public Provider {
   void tell_later(const Name& name);
 
   Git& git() { return git_; }
+  std::filesystem::path path_of(const Name& name) const;
   std::filesystem::path spool_file();  // a new name
   bool running() const { return listener_ != nullptr; }
 
@@ -93,7 +94,6 @@ class LocalProvider final : public Provider {
     bool ready = false;
   };
   std::shared_ptr<Repository> repository(const Name& name);
-  std::filesystem::path path_of(const Name& name) const;
   Task<Result<Told>> tell_locked(Name name);
   Task<void> tell_again();
 

@@ -214,6 +214,23 @@ TEST_F(LocalProviderTest, ACrashBetweenPushAndAcceptanceLosesNothing) {
   EXPECT_EQ(listener_.pushes[0].commit, head(work));
 }
 
+TEST_F(LocalProviderTest, WhatAKilledGitLeftBehindIsNotInTheWayOfTheNextPush) {
+  const auto work = clone("code", "work");
+  write(work / "a", "1");
+  commit(work, "first");
+  EXPECT_EQ(git({"push", "-q", "origin", "main"}, work).code, 0);
+  stop();
+  const auto repository = folder_ / "git" / project_.str() / "code.git";
+  for (const char* left : {"refs/heads/main.lock", "packed-refs.lock", "HEAD.lock"})
+    write(repository / left, "");
+  start();
+  write(work / "a", "2");
+  commit(work, "second");
+  const auto pushed = git({"push", url("code"), "main"}, work);
+  EXPECT_EQ(pushed.code, 0) << pushed.said;
+  EXPECT_EQ(listener_.pushes.back().commit, head(work));
+}
+
 TEST_F(LocalProviderTest, LargePushesAndClonesGoThroughFiles) {
   const auto work = clone("code", "work");
   SeededRandom random(1);

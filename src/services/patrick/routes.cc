@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <charconv>
 
+#include "services/patrick/repositories.h"
 #include "services/patrick/spool.h"
 
 namespace tau::patrick {
@@ -156,6 +157,12 @@ Task<Status> serve(Call call, http::Request& request, http::ResponseWriter& resp
   CO_TRY_SYNC(CgiHead head, parse_cgi_head(as_text(start)));
   std::string words;
   if (call.service == Service::receive_pack) {
+    const auto repository = call.provider.path_of(call.name);
+    CO_TRY_STATUS(call.files.run([&]() -> Status {
+      std::error_code ec;  // git began after the last byte of its input was here
+      const auto begun = std::filesystem::last_write_time(input.path(), ec);
+      return sync_names(repository, ec ? std::filesystem::file_time_type::min() : begun);
+    }));
     const auto told = co_await call.provider.tell(call.name);
     guard.told();
     CO_TRY_SYNC(words, words_for(told, as_text(start).substr(head.size)));

@@ -34,7 +34,7 @@ class RocksEnvironment {
   std::unique_ptr<Parts> parts_;
 };
 
-// Owns an open database; closing is the destructor, which writes nothing more and may come only
+// Owns an open database; closing is the destructor, which syncs what was buffered and may come only
 // when no call is under way. Reads run on the loop (they come from the cache or the page cache);
 // synced and large writes run on the environment's threads, and synced writes that wait at the same
 // time share one fsync. After an error of the disk, writes fail until the store is opened again.

@@ -1,0 +1,38 @@
+#include "node/formats.h"
+
+#include <algorithm>
+
+#include "node/process.h"
+
+namespace tau::node {
+
+const char* const kVersion = TAU_VERSION;
+
+namespace {
+
+// What was written before parts had numbers reads as format 1.
+Task<Status> same_records(store::Kv&) { co_return Status{}; }
+constexpr store::FormatStep kFirst[] = {{0, "a part without a number gets one", same_records}};
+
+// A field that is added as optional keeps the number: records without it read as before. Anything
+// else (a new field that must be there, another meaning, another key) is a new number here and a
+// step from the one before.
+constexpr store::PartFormat kParts[] = {
+    {"auth", 1, kFirst},   {"b", 1, kFirst},       {"hoarder", 1, kFirst},
+    {"monkey", 1, kFirst}, {"patrick", 1, kFirst}, {"tns", 1, kFirst},
+};
+
+}  // namespace
+
+std::span<const store::PartFormat> part_formats() { return kParts; }
+
+Task<Status> bring_up_to_date(store::Kv& kv, std::vector<std::string> services) {
+  services.emplace_back("b");
+  for (const store::PartFormat& part : kParts) {
+    if (std::ranges::find(services, part.name) == services.end()) continue;
+    CO_TRY_STATUS(store::bring_up_to_date(kv, part, std::string("tau ") + kVersion));
+  }
+  co_return Status{};
+}
+
+}  // namespace tau::node
