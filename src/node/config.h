@@ -5,6 +5,7 @@
 // know, with file:line:column and what was probably meant.
 #pragma once
 
+#include <chrono>
 #include <cstdint>
 #include <filesystem>
 #include <optional>
@@ -14,6 +15,7 @@
 
 #include "base/error.h"
 #include "base/log.h"
+#include "base/time.h"
 #include "net/network.h"
 
 namespace tau::node {
@@ -54,6 +56,7 @@ struct Options {
   std::uint32_t monkey_concurrency = 1;
   MemorySize monkey_memory{2ull << 30};
   std::filesystem::path monkey_toolchains = "/var/cache/tau/toolchains";
+  Duration monkey_build_time = std::chrono::minutes(10);
 
   LogLevel log_level = LogLevel::info;
 };

@@ -6,9 +6,10 @@
 
 #include "content/unixfs.h"
 #include "crypto/ed25519.h"
+#include "guest/host_functions.h"
 #include "process/archive.h"
 #include "runtime/task_group.h"
-#include "services/monkey/wasm_exports.h"
+#include "services/monkey/module_check.h"
 
 namespace tau::monkey {
 namespace {
@@ -69,19 +70,14 @@ std::string with_real_paths(std::string_view line, const std::string& folder) {
   }
 }
 
-// The export that the config calls must be there; found here, it is no 500 for somebody else.
-Status check_export(const project::PlannedFunction& planned, BytesView module) {
-  TRY(const auto exports, exported_functions(module));
-  const std::string& call = planned.function.call;
-  if (std::ranges::find(exports, call) != exports.end()) return {};
-  std::string names;
-  for (const auto& name : exports) {
-    if (names.size() < 200) names += (names.empty() ? "" : ", ") + harmless(name);
-  }
-  return fail(ErrorCode::failed_precondition,
-              fmt::format("{} says call: {}, but the module exports no such function (it exports: "
-                          "{})",
-                          planned.place.file, call, names.empty() ? "none" : names));
+// What can be told of a module before it runs; found here, it is no 500 for somebody else.
+Status check(const project::PlannedFunction& planned, BytesView module,
+             std::span<const vm::HostFunction> offered) {
+  TRY(const WasmOutside outside, read_outside(module));
+  const auto& function = planned.function;
+  Status status = check_module(outside, function.call, function.memory_bytes, offered);
+  if (!status) return fail(std::move(status).error().context(planned.place.to_string()));
+  return status;
 }
 
 Result<Files> unpack(BytesView tar, std::size_t bytes_max) {
@@ -122,6 +118,7 @@ Builder::Builder(runtime::Loop& loop, content::Exchange& exchange, process::Runn
       cache_(cache),
       pool_(pool),
       options_(std::move(options)),
+      offered_(guest::host_functions()),
       images_({runner, options_.toolchains}),
       sandboxes_(loop, std::max<std::size_t>(options_.builds_max, 1)) {}
 
@@ -329,7 +326,7 @@ Task<Result<BuiltFunction>> Builder::make(Run& run, std::size_t index) {
         co_await content::read_file(local, *known, options_.limits.output_bytes_max);
     if (module) {
       run.log.line(planned.key, "unchanged: its module is " + known->to_string());
-      CO_TRY_SYNC_STATUS(check_export(planned, *module));
+      CO_TRY_SYNC_STATUS(check(planned, *module, offered_));
       out.module = *known;
       co_return out;
     }
@@ -403,7 +400,7 @@ Task<Result<codec::Cid>> Builder::compile(Run& run, const project::PlannedFuncti
   };
   auto cut = co_await pool_.run([&]() -> Result<Cut> {
     TRY(const Bytes module, module_of(exit->results, options_.limits));
-    TRY_STATUS(check_export(planned, module));
+    TRY_STATUS(check(planned, module, offered_));
     return Cut{module.size(), content::file_of(module)};
   });
   if (!cut) co_return fail(cut.error());

@@ -20,6 +20,7 @@
 #include "services/monkey/images.h"
 #include "services/monkey/module_cache.h"
 #include "services/patrick/api.h"
+#include "vm/engine.h"
 
 namespace tau::monkey {
 
@@ -79,6 +80,7 @@ class Builder {
   ModuleCache& cache_;
   runtime::ThreadPool& pool_;
   BuilderOptions options_;
+  std::vector<vm::HostFunction> offered_;  // what functions may import
   Images images_;
   bool probed_ = false;
   runtime::Semaphore sandboxes_;
