@@ -162,5 +162,82 @@ TEST_F(Commands, HostileFramesGetAnErrorOrAnEnd) {
             ErrorCode::invalid_argument);
 }
 
+Task<void> wait_for_ever(Caller& caller, PeerId to, std::map<ErrorCode, int>& ends) {
+  const auto r = co_await caller.call<Wait>(to, kProtocol, {}, 5s);
+  if (!r) ++ends[r.error().code()];
+}
+
+TEST_F(Commands, AFloodOfOneMemberLeavesRoomForOthers) {
+  runtime::TaskGroup group(loop_);
+  std::map<ErrorCode, int> ends;
+  for (int i = 0; i < 2000; ++i)
+    group.spawn(wait_for_ever(members_[2].caller, members_[0].identity.id(), ends));
+  while (service_.waiting < 500) ASSERT_TRUE(loop_.run_some());
+  EXPECT_EQ(add(1, 40)->sum, 42);
+  runtime::block_on(loop_, group.join());
+  EXPECT_EQ(ends[ErrorCode::resource_exhausted], 1500);
+  EXPECT_EQ(ends[ErrorCode::deadline_exceeded], 500);
+  while (service_.waiting > 0 && loop_.run_some()) {
+  }
+  EXPECT_EQ(service_.waiting, 0);
+}
+
+// Streams that say half of something, and no more.
+TEST_F(Commands, HalfOpenStreamsEndByThemselves) {
+  std::vector<std::unique_ptr<p2p::Stream>> held;
+  const PeerId to = members_[0].identity.id();
+  for (int i = 0; i < 300; ++i) {
+    auto stream = runtime::block_on(loop_, members_[1].host->open(to, std::string(kProtocol)));
+    ASSERT_TRUE(stream) << stream.error().to_string();
+    // Nothing; a length and no frame; the largest length, and the beginning of its frame.
+    Bytes said;
+    if (i % 3 == 1) said = {0x20};
+    if (i % 3 == 2) {
+      codec::put_uvarint(said, kFrameSizeMax);
+      said.resize(said.size() + 1000);
+    }
+    ASSERT_TRUE(runtime::block_on(loop_, (*stream)->write(said)));
+    held.push_back(std::move(*stream));
+  }
+  EXPECT_EQ(add(1, 40)->sum, 42) << "the same member's honest call";
+  EXPECT_EQ(add(1, 41)->sum, 43);
+  const TimePoint begun = loop_.now();
+  for (auto& stream : held) {
+    std::uint8_t byte = 0;
+    const auto end = runtime::block_on(loop_, stream->read({&byte, 1}));
+    EXPECT_TRUE(!end || *end == 0);
+  }
+  EXPECT_LE(loop_.now() - begun, 11s);
+}
+
+Task<Result<Bytes>> ask_raw(p2p::Host& host, PeerId to, Bytes payload) {
+  CO_TRY(auto stream, host.open(to, std::string(kProtocol)));
+  CO_TRY_STATUS(write_frame(*stream, std::move(payload)));
+  co_return co_await read_frame(*stream);
+}
+
+TEST_F(Commands, LargeRequestsOfOneMemberTakeTurns) {
+  const PeerId to = members_[0].identity.id();
+  std::vector<std::unique_ptr<p2p::Stream>> held;
+  for (int i = 0; i < 8; ++i) {
+    auto stream = runtime::block_on(loop_, members_[1].host->open(to, std::string(kProtocol)));
+    Bytes said;
+    codec::put_uvarint(said, kFrameSizeMax);
+    said.push_back(0xa0);
+    ASSERT_TRUE(runtime::block_on(loop_, (*stream)->write(said)));
+    held.push_back(std::move(*stream));
+  }
+  (void)runtime::block_on(loop_, runtime::sleep_for(5s));
+  EXPECT_EQ(add(1, 40)->sum, 42) << "a small one of the same member";
+  const Bytes large =
+      codec::to_cbor(RequestFrame{"add", 1000, codec::Value(std::string(200'000, 'x'))});
+  const TimePoint begun = loop_.now();
+  EXPECT_TRUE(runtime::block_on(loop_, ask_raw(*members_[2].host, to, large)));
+  EXPECT_LE(loop_.now() - begun, 1s) << "another member's";
+  EXPECT_TRUE(runtime::block_on(loop_, ask_raw(*members_[1].host, to, large)));
+  EXPECT_GE(loop_.now() - begun, 4s) << "behind those that it did not finish";
+  EXPECT_LE(loop_.now() - begun, 6s);
+}
+
 }  // namespace
 }  // namespace tau::command

@@ -33,9 +33,9 @@ Task<Status> write_frame(p2p::Stream& stream, Bytes payload) {
   co_return co_await stream.write(framed);
 }
 
-Task<Result<Bytes>> read_frame(p2p::Stream& stream) {
+Task<Result<std::size_t>> read_frame_size(p2p::Stream& stream) {
   Bytes head;
-  std::uint64_t length = 0;
+  std::uint64_t size = 0;
   for (;;) {
     std::uint8_t byte = 0;
     CO_TRY_STATUS(p2p::read_exactly(stream, {&byte, 1}));
@@ -45,21 +45,30 @@ Task<Result<Bytes>> read_frame(p2p::Stream& stream) {
       co_return fail(ErrorCode::invalid_argument, "frame length has too many bytes");
     }
     BytesView in = head;
-    CO_TRY_SYNC(length, codec::take_uvarint(in));
+    CO_TRY_SYNC(size, codec::take_uvarint(in));
     break;
   }
-  if (length > kFrameSizeMax)
-    co_return fail(ErrorCode::invalid_argument, "a frame of " + std::to_string(length) +
+  if (size > kFrameSizeMax)
+    co_return fail(ErrorCode::invalid_argument, "a frame of " + std::to_string(size) +
                                                     " bytes is larger than " +
                                                     std::to_string(kFrameSizeMax));
+  co_return static_cast<std::size_t>(size);
+}
+
+Task<Result<Bytes>> read_frame_payload(p2p::Stream& stream, std::size_t size) {
   // Grows with what arrives, so that a peer that announces much and sends nothing costs nothing.
   Bytes payload;
-  while (payload.size() < length) {
+  while (payload.size() < size) {
     const std::size_t had = payload.size();
-    payload.resize(std::min<std::size_t>(length, had + (64u << 10)));
+    payload.resize(std::min<std::size_t>(size, had + (64u << 10)));
     CO_TRY_STATUS(p2p::read_exactly(stream, std::span(payload).subspan(had)));
   }
   co_return payload;
+}
+
+Task<Result<Bytes>> read_frame(p2p::Stream& stream) {
+  CO_TRY(const std::size_t size, read_frame_size(stream));
+  co_return co_await read_frame_payload(stream, size);
 }
 
 }  // namespace tau::command

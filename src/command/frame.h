@@ -51,5 +51,8 @@ struct ResponseFrame {
 // Errors: invalid_argument (too long a frame), unavailable (the stream broke).
 Task<Status> write_frame(p2p::Stream& stream, Bytes payload);
 Task<Result<Bytes>> read_frame(p2p::Stream& stream);
+// Its two steps, for who decides in between whether there is room.
+Task<Result<std::size_t>> read_frame_size(p2p::Stream& stream);
+Task<Result<Bytes>> read_frame_payload(p2p::Stream& stream, std::size_t size);
 
 }  // namespace tau::command

@@ -11,8 +11,14 @@ using namespace std::chrono_literals;
 constexpr Duration kDeadlineMax = 10min;
 // From the opened stream to the whole request: a slow peer holds a stream, not a handler.
 constexpr Duration kRequestReadMax = 10s;
-// Long polls of a few hundred nodes fit; a peer that opens more is told to come back.
-constexpr std::size_t kCallsMax = 1024;
+// Long polls of a few hundred nodes fit; who comes then is told to come back.
+constexpr std::size_t kCallsMax = 4096;
+// Of one peer: it relays the long polls of many users. Eight such peers do not shut out a ninth.
+constexpr std::size_t kCallsPerPeerMax = 500;
+// Requests are small, and a peer may have hundreds of streams; of larger ones it may send some at a
+// time, the others wait.
+constexpr std::size_t kSmallRequest = 64u << 10;
+constexpr std::size_t kLargePerPeerMax = 4;
 
 // Cancels one scope when another is cancelled.
 struct CancelAlong final : runtime::CancelHook {
@@ -28,6 +34,7 @@ struct Router::Served {
   std::map<std::string, Route, std::less<>> routes;
   runtime::Scope scope;
   std::size_t running = 0;
+  std::map<PeerId, std::size_t> running_of;
   runtime::Signal ended;
 };
 
@@ -55,10 +62,21 @@ Task<void> Router::unserve(std::string_view protocol) {
   while (served->running > 0) (void)co_await served->ended.wait().in(own);
 }
 
+Task<Result<Bytes>> Router::read_request(p2p::Stream& stream) {
+  CO_TRY(const std::size_t size, read_frame_size(stream));
+  if (size <= kSmallRequest) co_return co_await read_frame_payload(stream, size);
+  std::erase_if(large_, [](const auto& entry) { return entry.second.use_count() == 1; });
+  auto& known = large_[stream.remote()];
+  if (!known) known = std::make_shared<runtime::Semaphore>(loop_, kLargePerPeerMax);
+  const auto large = known;
+  CO_TRY(const auto permit, large->acquire());
+  co_return co_await read_frame_payload(stream, size);
+}
+
 Task<void> Router::answer(std::shared_ptr<Served> served, std::unique_ptr<p2p::Stream> stream) {
   const PeerId peer = stream->remote();
   auto payload =
-      co_await runtime::with_deadline(kRequestReadMax, "reading a request", read_frame(*stream));
+      co_await runtime::with_deadline(kRequestReadMax, "reading a request", read_request(*stream));
   if (!payload) co_return;
   Result<codec::Value> result = fail(ErrorCode::internal, "no result");
   const auto certificate = host_.certificate_of(peer);
@@ -89,7 +107,7 @@ Task<Result<codec::Value>> Router::dispatch(std::shared_ptr<Served> served, Peer
                    "command \"" + frame.command + "\" is not for the roles of " + peer.id.str());
   }
   if (served->scope.cancelled()) co_return fail(ErrorCode::unavailable, "the service is stopping");
-  if (served->running >= kCallsMax)
+  if (served->running >= kCallsMax || served->running_of[peer.id] >= kCallsPerPeerMax)
     co_return fail(ErrorCode::resource_exhausted, "too many calls at once; try again");
   const Duration limit = std::min<Duration>(
       std::chrono::milliseconds(std::min<std::uint64_t>(frame.deadline_ms, 600'000)), kDeadlineMax);
@@ -104,11 +122,12 @@ Task<Result<codec::Value>> Router::dispatch(std::shared_ptr<Served> served, Peer
     outer.add(along);
   }
   ++served->running;
-  auto result =
-      co_await runtime::with_deadline(limit, frame.command,
-                                      it->second.handler(std::move(peer), std::move(frame.body)))
-          .in(inner);
+  ++served->running_of[peer.id];
+  auto result = co_await runtime::with_deadline(limit, frame.command,
+                                                it->second.handler(peer, std::move(frame.body)))
+                    .in(inner);
   --served->running;
+  if (--served->running_of[peer.id] == 0) served->running_of.erase(peer.id);
   served->ended.notify_all();
   co_return result;
 }

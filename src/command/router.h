@@ -66,6 +66,7 @@ class Router {
     co_return codec::to_value(response);
   }
 
+  Task<Result<Bytes>> read_request(p2p::Stream& stream);
   void serve_routes(std::string protocol, std::map<std::string, Route, std::less<>> routes);
   Task<void> answer(std::shared_ptr<Served> served, std::unique_ptr<p2p::Stream> stream);
   Task<Result<codec::Value>> dispatch(std::shared_ptr<Served> served, Peer peer,
@@ -75,6 +76,8 @@ class Router {
   p2p::Host& host_;
   Logger log_;
   std::map<std::string, std::shared_ptr<Served>, std::less<>> served_;
+  // Who sends large requests now, and how many.
+  std::map<PeerId, std::shared_ptr<runtime::Semaphore>> large_;
 };
 
 }  // namespace tau::command

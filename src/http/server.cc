@@ -95,7 +95,7 @@ Task<void> Server::accept_loop(Server& server, net::Listener& listener) {
       co_return;
     }
     while (server.sessions_.size() >= server.options_.connections_max) {
-      server.close_longest_idle();
+      server.make_room();
       if (!co_await server.session_ended_.wait()) co_return;
     }
     ++server.counters_.connections;
@@ -134,11 +134,39 @@ void Server::sweep() {
   }
 }
 
-void Server::close_longest_idle() {
-  Session* oldest = nullptr;
-  for (Session* session : sessions_)
-    if (session->idle() && (!oldest || session->deadline() < oldest->deadline())) oldest = session;
-  if (oldest) oldest->cancel();
+// Closes the connection that is worth least: idle ones before those that have begun a request,
+// these before those in the middle of a body, the longest first. Never one whose request is
+// handled.
+void Server::make_room() {
+  const auto worth = [](const Session* s) { return std::pair(s->waits_for(), s->waiting_since()); };
+  Session* least = nullptr;
+  for (Session* session : sessions_) {
+    if (session->waits_for() == Session::Waits::nothing) continue;
+    if (!least || worth(session) < worth(least)) least = session;
+  }
+  if (!least) return;
+  ++counters_.pushed_out;
+  least->cancel();
+}
+
+// Counts an answer that is about to be written; cuts others where there are too many of them.
+void Server::hold_answer(std::size_t bytes) {
+  answers_bytes_ += bytes;
+  if (answers_bytes_ <= options_.answers_bytes_max) return;
+  std::vector<Session*> writing;
+  std::size_t sum = bytes;  // of those that go on
+  for (Session* session : sessions_) {
+    if (session->waits_for() != Session::Waits::write || session->cut()) continue;
+    writing.push_back(session);
+    sum += session->answer_bytes();
+  }
+  std::ranges::sort(writing, {}, &Session::waiting_since);
+  for (Session* session : writing) {
+    if (sum <= options_.answers_bytes_max) return;
+    sum -= session->answer_bytes();
+    ++counters_.pushed_out;
+    session->cancel();
+  }
 }
 
 Task<void> Server::stop() {

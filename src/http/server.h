@@ -93,14 +93,21 @@ class Server final {
     // A head takes one packet or two; a client that needs longer holds a connection for nothing.
     Duration head_time_max = std::chrono::seconds(10);
     Duration idle_time_max = std::chrono::seconds(60);
-    // Between two pieces of a body, in either direction.
+    // Between two pieces of a request's body.
     Duration stall_time_max = std::chrono::seconds(30);
+    // A body, in either direction, may take `stall_time_max` and a second for each so many bytes:
+    // slower than any line that people use, and no time to hold a connection for ever.
+    std::uint64_t bytes_per_second_min = 4u << 10;
+    // Of answers that wait for their readers, on all connections. Above it, those that wait for the
+    // longest are cut: a thousand readers that do not read must not cost the node its memory.
+    std::size_t answers_bytes_max = 256u << 20;
     std::size_t connections_max = 10'000;  // at about 12 KiB each
     // What stop() gives requests that are being handled.
     Duration drain_time_max = std::chrono::seconds(2);
   };
   struct Counters {
     std::uint64_t connections = 0, requests = 0, refused = 0, expired = 0;
+    std::uint64_t pushed_out = 0;  // closed to make room for others
   };
 
   Server(runtime::Loop& loop, Handler handler, Options options, Logger log = {});
@@ -120,7 +127,8 @@ class Server final {
   static Task<void> run_session(Server& server, std::unique_ptr<net::Connection> connection);
   void sweep();
   void arm_sweep();
-  void close_longest_idle();
+  void make_room();
+  void hold_answer(std::size_t bytes);
 
   runtime::Loop& loop_;
   Handler handler_;
@@ -129,6 +137,7 @@ class Server final {
   Counters counters_;
   std::vector<std::unique_ptr<net::Listener>> listeners_;
   std::unordered_set<Session*> sessions_;
+  std::size_t answers_bytes_ = 0;  // that are being written
   runtime::Signal session_ended_;
   runtime::TaskGroup accepting_;
   runtime::TaskGroup serving_;

@@ -62,8 +62,20 @@ void Session::grow(std::size_t capacity) {
   capacity_ = capacity;
 }
 
-void Session::set_deadline(Duration limit) { deadline_ = server_.coarse_now_ + limit; }
-void Session::no_deadline() { deadline_ = TimePoint{Duration::max()}; }
+void Session::wait_for(Waits what, Duration limit) {
+  waits_ = what;
+  since_ = server_.coarse_now_;
+  deadline_ = since_ + limit;
+}
+void Session::wait_for_nothing() {
+  waits_ = Waits::nothing;
+  deadline_ = TimePoint{Duration::max()};
+}
+
+Duration Session::allowance(std::uint64_t bytes) const {
+  const std::uint64_t rate = std::max<std::uint64_t>(server_.options_.bytes_per_second_min, 1);
+  return server_.options_.stall_time_max + std::chrono::seconds(bytes / rate);
+}
 
 Task<void> Session::run() {
   for (;;) {
@@ -97,11 +109,11 @@ Task<Result<std::size_t>> Session::read_head() {
     if (begin_ == end_) {
       idle_ = true;
       answer_ = Answer::none;
-      set_deadline(server_.options_.idle_time_max);
+      wait_for(Waits::request, server_.options_.idle_time_max);
     } else if (idle_) {
       // From the first byte of the head on, whatever trickles in after it.
       idle_ = false;
-      set_deadline(server_.options_.head_time_max);
+      wait_for(Waits::head, server_.options_.head_time_max);
     }
     CO_TRY(const std::size_t n,
            connection_->read(
@@ -126,7 +138,7 @@ void Session::refuse(const Refusal& refusal) {
 
 Task<bool> Session::serve_one(std::size_t head_size) {
   idle_ = false;
-  no_deadline();
+  wait_for_nothing();
   ++server_.counters_.requests;
   answer_ = Answer::none;
   body_begin_ = head_end_ = begin_ + head_size;
@@ -145,6 +157,7 @@ Task<bool> Session::serve_one(std::size_t head_size) {
   body_done_ = request_.framing == Framing::none;
   body_left_ = request_.content_length;
   body_read_ = 0;
+  body_since_.reset();
   body_limit_ = server_.options_.body_bytes_max;
   continue_due_ = request_.expects_continue && !body_done_;
   if (!body_done_) chunks_ = ChunkDecoder();
@@ -167,21 +180,24 @@ Task<bool> Session::serve_one(std::size_t head_size) {
 
 Task<Status> Session::flush() {
   if (out_.empty()) co_return Status{};
-  set_deadline(server_.options_.stall_time_max);
+  const std::size_t size = out_.size();
+  server_.hold_answer(size);
+  wait_for(Waits::write, allowance(size));
   const Status status = co_await connection_->write(as_bytes(out_));
+  server_.answers_bytes_ -= size;
   if (out_.capacity() > kKeptOutput) {
     out_ = std::string();
   } else {
     out_.clear();
   }
-  no_deadline();
+  wait_for_nothing();
   co_return status;
 }
 
 // Ends our side and drops what the client still sends, for a bounded while.
 Task<void> Session::linger() {
   if (!connection_->close_write()) co_return;
-  deadline_ = server_.coarse_now_ + kLingerTimeMax;
+  wait_for(Waits::request, kLingerTimeMax);
   std::size_t dropped = 0;
   while (dropped < kLingerBytesMax) {
     const auto n =
@@ -194,9 +210,11 @@ Task<void> Session::linger() {
 // ---- the request's body
 
 Task<Result<std::size_t>> Session::receive(std::span<std::uint8_t> out) {
-  set_deadline(server_.options_.stall_time_max);
+  if (!body_since_) body_since_ = server_.coarse_now_;
+  const TimePoint end = *body_since_ + allowance(body_read_);
+  wait_for(Waits::body, std::min(server_.options_.stall_time_max, end - server_.coarse_now_));
   Result<std::size_t> n = co_await connection_->read(out);
-  no_deadline();
+  wait_for_nothing();
   if (n && *n == 0)
     co_return fail(ErrorCode::unavailable, "the client closed in the middle of the body");
   co_return n;

@@ -14,11 +14,19 @@ class Session {
 
   Task<void> run();
 
+  // What of the client the connection waits for; a lower one is given up before a higher one.
+  enum class Waits : std::uint8_t { request, head, body, write, nothing };
+
   // Waiting for the next request with nothing of it read.
   bool idle() const { return idle_; }
+  Waits waits_for() const { return waits_; }
+  TimePoint waiting_since() const { return since_; }  // meaningless where it waits for nothing
+  std::size_t answer_bytes() const { return out_.size(); }
+  bool cut() const { return cut_; }
   TimePoint deadline() const { return deadline_; }
   void set_scope(runtime::Scope* scope) { scope_ = scope; }
   void cancel() {
+    cut_ = true;
     if (scope_) scope_->cancel();
   }
   net::Connection& connection() { return *connection_; }
@@ -43,8 +51,10 @@ class Session {
   std::string_view unread() const { return {buffer_.get() + begin_, end_ - begin_}; }
   std::string_view unread_body() const { return {buffer_.get() + body_begin_, end_ - body_begin_}; }
   void grow(std::size_t capacity);
-  void set_deadline(Duration limit);
-  void no_deadline();
+  void wait_for(Waits what, Duration limit);
+  void wait_for_nothing();
+  // How long this many bytes may take.
+  Duration allowance(std::uint64_t bytes) const;
 
   Task<Result<std::size_t>> read_head();  // its size; 0 when the client has closed
   Task<bool> serve_one(std::size_t head_size);
@@ -68,7 +78,9 @@ class Session {
   std::unique_ptr<net::Connection> connection_;
   runtime::Scope* scope_ = nullptr;
   bool idle_ = true;
-  TimePoint deadline_;
+  bool cut_ = false;
+  Waits waits_ = Waits::request;
+  TimePoint since_, deadline_;
 
   // [begin_, end_) is what was read and not used; while a request is handled, its head is
   // [begin_, head_end_) and what is here of its body [body_begin_, end_).
@@ -82,6 +94,7 @@ class Session {
   ChunkDecoder chunks_;
   std::uint64_t body_left_ = 0;  // of a body of known length
   std::uint64_t body_read_ = 0, body_limit_ = 0;
+  std::optional<TimePoint> body_since_;  // it was first waited for
   bool body_done_ = true;
   bool continue_due_ = false;
 

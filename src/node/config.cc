@@ -10,13 +10,18 @@
 #include <sstream>
 #include <variant>
 
+#include "project/scalars.h"
+
 namespace tau::node {
 namespace {
+
+// What a node does at a time takes no longer; a longer one is a slip of the finger.
+constexpr std::uint64_t kDurationMaxNs = 3'600'000'000'000;
 
 using Member =
     std::variant<std::string Options::*, std::vector<std::string> Options::*, bool Options::*,
                  std::uint32_t Options::*, MemorySize Options::*, OptionalEndpoint Options::*,
-                 LogLevel Options::*, std::filesystem::path Options::*>;
+                 LogLevel Options::*, std::filesystem::path Options::*, Duration Options::*>;
 
 struct Key {
   std::string_view section;  // empty: at the top of the file
@@ -71,6 +76,8 @@ const std::vector<Key>& keys() {
        "nodes of one user may share it. By default in the node's data folder."},
       {"monkey", "go_proxy", &Options::monkey_go_proxy,
        "Where Go's modules are fetched from, as GOPROXY; by default what Go itself asks."},
+      {"monkey", "build_time", &Options::monkey_build_time,
+       "How long the build of one function may take, at most 1h."},
       {"log", "level", &Options::log_level, "debug, info, warning or error."},
   };
   return all;
@@ -199,6 +206,15 @@ struct Reader {
     (options.*member).bytes = *size;
     return {};
   }
+  Status operator()(Duration Options::* member) const {
+    TRY(const std::string text, scalar("a duration"));
+    const auto ns = project::parse_duration(text);
+    if (!ns || *ns == 0 || *ns > kDurationMaxNs)
+      return place.wrong(node.Mark(),
+                         key.path() + " needs a duration like 90s or 10m, of at most 1h");
+    options.*member = std::chrono::nanoseconds(*ns);
+    return {};
+  }
   Status operator()(OptionalEndpoint Options::* member) const {
     TRY(const std::string text, scalar("ADDRESS:PORT or none"));
     if (text == "none") {
@@ -255,6 +271,10 @@ struct Printer {
   std::string operator()(bool Options::* m) const { return options.*m ? "true" : "false"; }
   std::string operator()(std::uint32_t Options::* m) const { return std::to_string(options.*m); }
   std::string operator()(MemorySize Options::* m) const { return print_size((options.*m).bytes); }
+  std::string operator()(Duration Options::* m) const {
+    return project::format_duration(
+        static_cast<std::uint64_t>(std::chrono::nanoseconds(options.*m).count()));
+  }
   std::string operator()(OptionalEndpoint Options::* m) const {
     return options.*m ? quoted((options.*m)->to_string()) : "none";
   }

@@ -5,6 +5,7 @@
 // know, with file:line:column and what was probably meant.
 #pragma once
 
+#include <chrono>
 #include <cstdint>
 #include <filesystem>
 #include <optional>
@@ -14,6 +15,7 @@
 
 #include "base/error.h"
 #include "base/log.h"
+#include "base/time.h"
 #include "net/network.h"
 
 namespace tau::node {
@@ -56,6 +58,7 @@ struct Options {
   std::filesystem::path monkey_cache;  // empty: below `data`
   std::string monkey_go_proxy;
   std::filesystem::path monkey_toolchains = "/var/cache/tau/toolchains";
+  Duration monkey_build_time = std::chrono::minutes(10);
 
   LogLevel log_level = LogLevel::info;
 };

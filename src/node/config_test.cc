@@ -33,7 +33,7 @@ p2p:
 http: {address: 127.3.4.5, port: 0, entry: true}
 api: {listen: "127.0.0.1:1422"}
 dns: {listen: none}
-monkey: {memory: 512MiB}
+monkey: {memory: 512MiB, build_time: 1m30s}
 log: {level: debug}
 )",
                                     "node.yaml", "/etc/tau");
@@ -45,6 +45,7 @@ log: {level: debug}
   EXPECT_EQ(options->api_listen->port, 1422);
   EXPECT_FALSE(options->dns_listen);
   EXPECT_EQ(options->monkey_memory.bytes, 512u << 20);
+  EXPECT_EQ(options->monkey_build_time, std::chrono::seconds(90));
   EXPECT_EQ(options->log_level, LogLevel::debug);
 }
 
@@ -62,6 +63,9 @@ TEST(Config, AnUnknownServiceIsRefusedAtItsPlace) {
 }
 
 TEST(Config, WrongTypesAreRefusedAtTheirPlace) {
+  for (const char* wrong : {"soon", "0s", "-1s", "2h", "[1s]"})
+    EXPECT_THAT(refusal(std::string("monkey: {build_time: ") + wrong + "}\n"),
+                HasSubstr("node.yaml:1:22: monkey.build_time needs a duration"));
   EXPECT_EQ(refusal("http:\n  port: 70000\n"),
             "node.yaml:2:9: http.port needs a number from 0 to 65535");
   EXPECT_THAT(refusal("services: tns\n"), HasSubstr("node.yaml:1:11: services needs a list"));

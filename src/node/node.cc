@@ -165,6 +165,7 @@ Task<Status> Node::build() {
     options.builder.cache =
         options_.monkey_cache.empty() ? options_.data / "builds" : options_.monkey_cache;
     options.builder.go_proxy = options_.monkey_go_proxy;
+    options.builder.limits.wall_time_max = options_.monkey_build_time;
     p.monkey.emplace(loop, *p.host, *p.caller, *p.monkey_kv, *p.exchange, process_.runner(),
                      process_.pool(), *p.hoarders, identity_, admission_,
                      log_.named(name_ + "/monkey"), std::move(options));

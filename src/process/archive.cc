@@ -4,6 +4,7 @@
 #include <archive_entry.h>
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <memory>
 
 namespace tau::process {
@@ -106,6 +107,16 @@ Result<ArchivedFiles> read_tar(BytesView tar, const ArchiveLimits& limits, Links
                   fmt::format("archive: \"{}\" is {}: only plain files are taken", path,
                               link ? "a link" : "no plain file"));
     TRY(Bytes data, read_data(a.get(), path, left));
+    // A hole at the end has no block that tells of it.
+    const auto size =
+        static_cast<std::uint64_t>(std::max<la_int64_t>(archive_entry_size(entry), 0));
+    if (size > data.size()) {
+      if (size - data.size() > left)
+        return fail(ErrorCode::resource_exhausted,
+                    fmt::format("archive: more bytes than allowed, at \"{}\"", path));
+      left -= size - data.size();
+      data.resize(static_cast<std::size_t>(size));
+    }
     const bool executable = (archive_entry_perm(entry) & 0100) != 0;
     if (!files.emplace(path, ArchivedFile{std::move(data), executable}).second)
       return fail(ErrorCode::invalid_argument, fmt::format("archive: \"{}\" is there twice", path));

@@ -160,10 +160,16 @@ Routes::Answer Routes::find(std::string_view host, std::string_view method,
   answer.found = Found::no_path;
   const auto methods = paths->second.find(path);
   if (methods == paths->second.end()) return answer;
-  const auto function = methods->second.find(method);
+  auto function = methods->second.find(method);
+  // Who answers GET answers HEAD (RFC 9110, 9.3.2): the server leaves the body out.
+  if (function == methods->second.end() && method == "HEAD") function = methods->second.find("GET");
   if (function == methods->second.end()) {
     answer.found = Found::other_method;
-    for (const auto& entry : methods->second) answer.allowed.push_back(entry.first);
+    for (const auto& entry : methods->second) {
+      answer.allowed.push_back(entry.first);
+      if (entry.first == "GET" && !methods->second.contains("HEAD"))
+        answer.allowed.emplace_back("HEAD");
+    }
     return answer;
   }
   answer.found = Found::function;

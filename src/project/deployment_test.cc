@@ -108,7 +108,7 @@ TEST(Routes, FindTheFunctionOrSayWhatIsMissing) {
   EXPECT_EQ(answer.function, 1u);
   answer = routes.find("hello.blackhole.localhost", "PUT", "/ping");
   EXPECT_EQ(answer.found, Routes::Found::other_method);
-  EXPECT_EQ(answer.allowed, (std::vector<std::string>{"GET", "POST"}));
+  EXPECT_EQ(answer.allowed, (std::vector<std::string>{"GET", "HEAD", "POST"}));
   EXPECT_EQ(routes.find("hello.blackhole.localhost", "GET", "/ping/").found,
             Routes::Found::no_path);
   EXPECT_EQ(routes.find("other.localhost", "GET", "/ping").found, Routes::Found::no_host);

@@ -139,6 +139,66 @@ struct ViewBuffer final : std::streambuf {
   }
 };
 
+// The length of the UTF-8 character at the front (RFC 3629); 0 if it is none.
+std::size_t utf8_length(BytesView in) {
+  const auto follows = [&](std::size_t i, unsigned low = 0x80, unsigned high = 0xbf) {
+    return i < in.size() && in[i] >= low && in[i] <= high;
+  };
+  const unsigned b = in[0];
+  if (b < 0x80) return 1;
+  if (b >= 0xc2 && b <= 0xdf) return follows(1) ? 2 : 0;
+  if (b >= 0xe0 && b <= 0xef) {
+    const bool second = follows(1, b == 0xe0 ? 0xa0 : 0x80, b == 0xed ? 0x9f : 0xbf);
+    return second && follows(2) ? 3 : 0;
+  }
+  if (b >= 0xf0 && b <= 0xf4) {
+    const bool second = follows(1, b == 0xf0 ? 0x90 : 0x80, b == 0xf4 ? 0x8f : 0xbf);
+    return second && follows(2) && follows(3) ? 4 : 0;
+  }
+  return 0;
+}
+
+// The parser would guess an encoding, and take odd bytes for other ones: what a name then is, is
+// anybody's guess. Says where the first byte is that no text has.
+bool refuse_no_text(const std::string& file, BytesView bytes, Problems& problems) {
+  Place place{file, 1, 1};
+  while (!bytes.empty()) {
+    const std::size_t n = utf8_length(bytes);
+    const std::uint8_t b = bytes[0];
+    if (n == 0) {
+      problems.error(place,
+                     fmt::format("the byte 0x{:02x} is no UTF-8: save the file as UTF-8", b));
+      return true;
+    }
+    if ((b < 0x20 && b != '\t' && b != '\n' && b != '\r') || b == 0x7f) {
+      problems.error(place,
+                     fmt::format("the control character 0x{:02x} is not allowed: remove it", b));
+      return true;
+    }
+    ++place.column;
+    if (b == '\n') {
+      ++place.line;
+      place.column = 1;
+    }
+    bytes = bytes.subspan(n);
+  }
+  return false;
+}
+
+// The column of the first tab in front of what the line says.
+std::optional<std::uint32_t> tab_in_indentation(BytesView bytes, int line) {
+  std::string_view text = as_text(bytes);
+  for (; line > 0; --line) {
+    const auto end = text.find('\n');
+    if (end == std::string_view::npos) return std::nullopt;
+    text.remove_prefix(end + 1);
+  }
+  text = text.substr(0, text.find_first_not_of(" \t"));
+  const auto tab = text.find('\t');
+  if (tab == std::string_view::npos) return std::nullopt;
+  return static_cast<std::uint32_t>(tab + 1);
+}
+
 std::size_t distance(std::string_view a, std::string_view b) {  // Levenshtein's
   std::vector<std::size_t> row(b.size() + 1);
   for (std::size_t j = 0; j <= b.size(); ++j) row[j] = j;
@@ -180,6 +240,7 @@ std::optional<YamlNode> parse_yaml(const std::string& file, BytesView bytes, Pro
     problems.error({file, 0, 0}, fmt::format("larger than {} bytes", kYamlBytesMax));
     return std::nullopt;
   }
+  if (refuse_no_text(file, bytes, problems)) return std::nullopt;
   const std::size_t before = problems.errors();
   Builder builder(file, problems);
   const auto complain = [&](const YAML::Mark& mark, const std::string& message) {
@@ -203,7 +264,12 @@ std::optional<YamlNode> parse_yaml(const std::string& file, BytesView bytes, Pro
   } catch (const Refused& refused) {
     complain(refused.mark, refused.message);
   } catch (const YAML::Exception& error) {
-    complain(error.mark, "this is no YAML: " + error.msg);
+    if (const auto tab = tab_in_indentation(bytes, error.mark.line)) {
+      problems.error({file, static_cast<std::uint32_t>(error.mark.line + 1), *tab},
+                     "a tab in the indentation, where YAML has spaces: replace it");
+    } else {
+      complain(error.mark, "this is no YAML: " + error.msg);
+    }
   } catch (const std::exception& error) {
     problems.error({file, 0, 0}, fmt::format("this is no YAML: {}", error.what()));
   }

@@ -2,6 +2,8 @@
 
 #include <gtest/gtest.h>
 
+#include <ctime>
+
 namespace tau::project {
 namespace {
 
@@ -45,6 +47,79 @@ TEST(Yaml, RefusesWhatMakesSmallFilesLarge) {
   std::string many = "a:\n";
   for (int i = 0; i < 60'000; ++i) many += "- 1\n";
   EXPECT_NE(problems_of(many).to_string().find("more than 50000"), std::string::npos);
+}
+
+TEST(Yaml, RefusesWhatIsNoText) {
+  using namespace std::string_literals;
+  const std::pair<std::string, const char*> cases[] = {
+      {"a: 1\nb: \0\n"s, "f.yaml:2:4: error: the control character 0x00"},
+      {"a: \xff\n", "f.yaml:1:4: error: the byte 0xff is no UTF-8"},
+      {"a: \xc0\xaf\n", "f.yaml:1:4: error: the byte 0xc0"},      // overlong '/'
+      {"a: \xed\xa0\x80\n", "f.yaml:1:4: error: the byte 0xed"},  // a surrogate
+      {"a: \xf5\x80\x80\x80\n", "f.yaml:1:4: error: the byte 0xf5"},
+      {"\xff\xfe"
+       "a\0:\0"s,
+       "f.yaml:1:1: error: the byte 0xff"},  // UTF-16
+      {"\0a\0:\0 \0"
+       "1"s,
+       "f.yaml:1:1: error: the control character"},
+      {"a: \x1b[2J\n", "f.yaml:1:4: error: the control character 0x1b"},
+      {"a: \"\xe2\x82\"\n", "f.yaml:1:5: error: the byte 0xe2"},
+  };
+  for (const auto& [text, says] : cases)
+    EXPECT_NE(problems_of(text).to_string().find(says), std::string::npos)
+        << says << "\n"
+        << problems_of(text).to_string();
+  // What people's editors write is read.
+  for (const std::string text : {"\xef\xbb\xbf"
+                                 "a: 1\n",
+                                 "a: 1\r\nb: 2\r\n", "a: \xc3\xa9\n"})
+    EXPECT_TRUE(problems_of(text).ok()) << problems_of(text).to_string();
+  EXPECT_NE(
+      problems_of("a:\n\tb: 1\n").to_string().find("f.yaml:2:1: error: a tab in the indentation"),
+      std::string::npos)
+      << problems_of("a:\n\tb: 1\n").to_string();
+}
+
+// Files as large as they may be, each made to be slow for some parser. CPU time: the machine may be
+// busy with other tests.
+TEST(Yaml, TakesNoLongForAnyFile) {
+  const auto repeated = [](std::string_view text) {
+    std::string out;
+    while (out.size() + text.size() <= kYamlBytesMax) out += text;
+    return out;
+  };
+  const std::string texts[] = {
+      repeated("a"),
+      repeated("["),
+      repeated("{a: "),
+      repeated("- "),
+      repeated("? "),
+      repeated("a: 1\n"),
+      repeated("'"),
+      repeated("\""),
+      repeated("# comment "),
+      repeated("\n"),
+      repeated("&a "),
+      repeated("*a "),
+      repeated("!"),
+      repeated("|\n"),
+      repeated("%YAML 1.2\n"),
+      repeated("---\n"),
+      repeated("a:\n"),
+      repeated("[a, "),
+      repeated("a b "),
+      "a: |\n" + repeated(" x\n"),
+      "\"" + repeated("\\n"),
+      repeated("- a: ["),
+      "a: '" + repeated("''") + "'",
+  };
+  for (const std::string& text : texts) {
+    const std::clock_t begun = std::clock();
+    (void)problems_of(std::string_view(text).substr(0, kYamlBytesMax));
+    const double seconds = static_cast<double>(std::clock() - begun) / CLOCKS_PER_SEC;
+    EXPECT_LT(seconds, 2) << text.substr(0, 40);
+  }
 }
 
 TEST(Yaml, BearsWhateverBytesAreThere) {

@@ -134,6 +134,35 @@ TEST(Tidy, NoFileNamesAMachinesFoldersOrARegistry) {
   }
 }
 
+// A document that says what a test shows names one that is there.
+TEST(Tidy, TestsThatDocumentsNameExist) {
+  static const std::regex kTest(R"(^(TEST|TEST_F|TEST_P|TYPED_TEST_P)\((\w+),\s*(\w*)\)?)");
+  static const std::regex kName(R"(\b([A-Z][A-Za-z0-9]+\.[A-Z][A-Za-z0-9]{12,})\b)");
+  std::set<std::string> tests;
+  for (const auto& file : sources()) {
+    if (!file.path.string().ends_with("_test.cc")) continue;
+    for (std::size_t i = 0; i < file.lines.size(); ++i) {
+      std::smatch m;
+      std::string line = file.lines[i];
+      // clang-format breaks a long one behind the comma.
+      if (line.starts_with("TEST") && line.ends_with(",") && i + 1 < file.lines.size())
+        line += file.lines[i + 1];
+      if (std::regex_search(line, m, kTest)) tests.insert(m[2].str() + "." + m[3].str());
+    }
+  }
+  std::size_t named = 0;
+  for (const auto& file : sources()) {
+    if (file.path.filename() != "hostile-input.md") continue;
+    for (std::size_t i = 0; i < file.lines.size(); ++i) {
+      const std::string& line = file.lines[i];
+      for (std::sregex_iterator at(line.begin(), line.end(), kName), end; at != end; ++at, ++named)
+        EXPECT_TRUE(tests.contains((*at)[1].str()))
+            << file.path << ":" << i + 1 << ": no test is called " << (*at)[1];
+    }
+  }
+  EXPECT_GT(named, 50u);
+}
+
 // Time and chance are arguments: only their real implementations may ask the system.
 TEST(Tidy, OnlyTheRealClockAndTheRealRandomAskTheSystem) {
   static const std::regex kClock(

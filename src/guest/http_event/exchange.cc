@@ -6,6 +6,7 @@
 
 #include "guest/http_event/content_type.h"
 #include "guest/http_event/url_text.h"
+#include "http/message.h"
 
 namespace tau::guest {
 namespace {
@@ -166,85 +167,8 @@ Error HttpExchange::redirect(std::string_view url, std::uint32_t code) {
   if (const Error e = set_status(code); e != Error::none) return e;
   if (own_type || request_.method != "GET" || !body_allowed()) return Error::none;
   std::string page = "<a href=\"" + html_escape(location) + "\">";
-  page.append(http_reason_of(code)).append("</a>.\n\n");
+  page.append(http::reason_of(static_cast<int>(code))).append("</a>.\n\n");
   return write(page).first;
-}
-
-std::string_view http_reason_of(std::uint32_t code) {
-  switch (code) {
-    case 200:
-      return "OK";
-    case 201:
-      return "Created";
-    case 202:
-      return "Accepted";
-    case 204:
-      return "No Content";
-    case 206:
-      return "Partial Content";
-    case 300:
-      return "Multiple Choices";
-    case 301:
-      return "Moved Permanently";
-    case 302:
-      return "Found";
-    case 303:
-      return "See Other";
-    case 304:
-      return "Not Modified";
-    case 305:
-      return "Use Proxy";
-    case 307:
-      return "Temporary Redirect";
-    case 308:
-      return "Permanent Redirect";
-    case 400:
-      return "Bad Request";
-    case 401:
-      return "Unauthorized";
-    case 402:
-      return "Payment Required";
-    case 403:
-      return "Forbidden";
-    case 404:
-      return "Not Found";
-    case 405:
-      return "Method Not Allowed";
-    case 406:
-      return "Not Acceptable";
-    case 408:
-      return "Request Timeout";
-    case 409:
-      return "Conflict";
-    case 410:
-      return "Gone";
-    case 411:
-      return "Length Required";
-    case 412:
-      return "Precondition Failed";
-    case 413:
-      return "Request Entity Too Large";
-    case 415:
-      return "Unsupported Media Type";
-    case 418:
-      return "I'm a teapot";
-    case 422:
-      return "Unprocessable Entity";
-    case 429:
-      return "Too Many Requests";
-    case 500:
-      return "Internal Server Error";
-    case 501:
-      return "Not Implemented";
-    case 502:
-      return "Bad Gateway";
-    case 503:
-      return "Service Unavailable";
-    case 504:
-      return "Gateway Timeout";
-    default:
-      return "";
-  }
 }
 
 }  // namespace tau::guest

@@ -39,9 +39,10 @@ struct HttpRequest {
 struct HttpLimits {
   // An answer is collected in memory, once for each request in flight.
   std::size_t body_bytes_max = 16u << 20;
-  // As much as common clients accept.
+  // As much as common clients accept: many, ours among them, read 100 fields, and the server adds
+  // its own.
   std::size_t header_bytes_max = 64u << 10;
-  std::size_t headers_max = 256;
+  std::size_t headers_max = 90;
 };
 
 class HttpExchange {
@@ -98,7 +99,5 @@ class HttpExchange {
   std::size_t header_bytes_ = 0;
   std::string body_;
 };
-
-std::string_view http_reason_of(std::uint32_t code);  // "" if it has none
 
 }  // namespace tau::guest

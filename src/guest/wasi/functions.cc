@@ -153,7 +153,8 @@ Error poll_oneoff(Call& call, Ptr subscriptions, Ptr events, U32 count, OutU32 e
   }
   if (ready == 0) {
     call.context.log.append("poll_oneoff: waiting is not offered here, asked for " +
-                            std::to_string(shortest_ns / kMillisecondNs) + " ms\n");
+                                std::to_string(shortest_ns / kMillisecondNs) + " ms\n",
+                            LogStream::error);
     return Error::not_implemented;
   }
   return stored(call.store_number(event_count, ready));
@@ -204,7 +205,7 @@ Error fd_write(Call& call, U32 fd, Ptr vectors, U32 vector_count, OutU32 size) {
     const U32 length = *call.load_number<U32>(offset(vector, 4));
     const auto text = call.text(at, length);
     if (!text) return Error::fault;
-    call.context.log.append(*text);
+    call.context.log.append(*text, fd == 2 ? LogStream::error : LogStream::output);
     total += length;
   }
   return stored(call.store_number(

@@ -81,6 +81,11 @@ TEST_F(Wasi, GathersWhatIsPrintedUpToABound) {
   EXPECT_EQ(call("fd_write", {1, 0, 2, 16}), 0u);
   EXPECT_EQ(at<std::uint32_t>(16), 11u);
   EXPECT_EQ(log_.text(), "hello world");
+  EXPECT_EQ(call("fd_write", {2, 0, 1, 16}), 0u);
+  std::vector<std::pair<LogStream, std::string>> pieces;
+  log_.for_each([&](LogStream to, std::string_view text) { pieces.emplace_back(to, text); });
+  EXPECT_EQ(pieces, (std::vector<std::pair<LogStream, std::string>>{
+                        {LogStream::output, "hello world"}, {LogStream::error, "hello "}}));
   EXPECT_EQ(call("fd_write", {0, 0, 2, 16}), 8u);
   EXPECT_EQ(call("fd_write", {3, 0, 2, 16}), 8u);
   EXPECT_EQ(call("fd_write", {1, 0, 1025, 16}), 28u);

@@ -6,9 +6,10 @@
 
 #include "content/unixfs.h"
 #include "crypto/ed25519.h"
+#include "guest/host_functions.h"
 #include "process/archive.h"
 #include "runtime/task_group.h"
-#include "services/monkey/wasm_exports.h"
+#include "services/monkey/module_check.h"
 
 namespace tau::monkey {
 namespace {
@@ -82,19 +83,14 @@ std::string with_real_paths(std::string_view line, const std::string& folder) {
   }
 }
 
-// The export that the config calls must be there; found here, it is no 500 for somebody else.
-Status check_export(const project::PlannedFunction& planned, BytesView module) {
-  TRY(const auto exports, exported_functions(module));
-  const std::string& call = planned.function.call;
-  if (std::ranges::find(exports, call) != exports.end()) return {};
-  std::string names;
-  for (const auto& name : exports) {
-    if (names.size() < 200) names += (names.empty() ? "" : ", ") + harmless(name);
-  }
-  return fail(ErrorCode::failed_precondition,
-              fmt::format("{} says call: {}, but the module exports no such function (it exports: "
-                          "{})",
-                          planned.place.file, call, names.empty() ? "none" : names));
+// What can be told of a module before it runs; found here, it is no 500 for somebody else.
+Status check(const project::PlannedFunction& planned, BytesView module,
+             std::span<const vm::HostFunction> offered) {
+  TRY(const WasmOutside outside, read_outside(module));
+  const auto& function = planned.function;
+  Status status = check_module(outside, function.call, function.memory_bytes, offered);
+  if (!status) return fail(std::move(status).error().context(planned.place.to_string()));
+  return status;
 }
 
 Result<Files> unpack(BytesView tar, std::size_t bytes_max) {
@@ -146,6 +142,7 @@ Builder::Builder(runtime::Loop& loop, content::Exchange& exchange, process::Runn
       cache_(cache),
       pool_(pool),
       options_(std::move(options)),
+      offered_(guest::host_functions()),
       images_({runner, options_.toolchains, options_.go_proxy}),
       warming_(loop, 1),
       warm_(below_cache(options_, "warm"), kAllWarmthBytesMax),
@@ -366,7 +363,7 @@ Task<Result<BuiltFunction>> Builder::make(Run& run, std::size_t index) {
         co_await content::read_file(local, *known, options_.limits.output_bytes_max);
     if (module) {
       run.log.line(planned.key, "unchanged: its module is " + known->to_string());
-      CO_TRY_SYNC_STATUS(check_export(planned, *module));
+      CO_TRY_SYNC_STATUS(check(planned, *module, offered_));
       out.module = *known;
       co_return out;
     }
@@ -456,7 +453,7 @@ Task<Result<codec::Cid>> Builder::compile_once(Work& work, const Image& image) {
       // Without one, the next build begins anew; a full disk only costs it its time.
       if (outcome.kept.empty() || !kept_.put(kept, outcome.kept)) kept_.remove(kept);
     }
-    TRY_STATUS(check_export(planned, outcome.module));
+    TRY_STATUS(check(planned, outcome.module, offered_));
     return Cut{outcome.module.size(), content::file_of(outcome.module)};
   });
   if (!cut) co_return fail(cut.error());

@@ -22,6 +22,7 @@
 #include "services/monkey/images.h"
 #include "services/monkey/module_cache.h"
 #include "services/patrick/api.h"
+#include "vm/engine.h"
 
 namespace tau::monkey {
 
@@ -85,6 +86,7 @@ class Builder {
   ModuleCache& cache_;
   runtime::ThreadPool& pool_;
   BuilderOptions options_;
+  std::vector<vm::HostFunction> offered_;  // what functions may import
   Images images_;
   runtime::Semaphore warming_;  // one at a time
   FileCache warm_, kept_;

@@ -159,8 +159,8 @@ TEST_F(MonkeyTest, SaysThatTheModuleLacksTheFunctionToCall) {
   auto& text = town->config["functions/ping.yaml"];
   text.replace(text.find("call: ping"), 10, "call: pang");
   expect_failure(
-      "functions/ping.yaml says call: pang, but the module exports no such function (it "
-      "exports: ping)");
+      "functions/ping.yaml:1:1: the config says call: pang, but the module exports no such "
+      "function (it exports: ping)");
   expect_failure("says call: pang");  // the cached module, too
   text.replace(text.find("call: pang"), 10, "call: ping");
   EXPECT_TRUE(town->push_and_wait().deployment);

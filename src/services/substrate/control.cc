@@ -70,10 +70,15 @@ Task<Result<std::shared_ptr<const LoadedModule>>> Control::module(codec::Cid cid
 }
 
 void Control::say(Output output) {
-  if (!output.text.empty())
-    logs_.append(output.project, output.function, output.request, "stdout", output.text);
-  if (!output.failure.empty())
-    logs_.append(output.project, output.function, output.request, "failure", output.failure);
+  const auto note = [&](std::string_view stream, std::string_view text) {
+    logs_.append(output.project, output.function, output.request, stream, text);
+  };
+  output.said.for_each([&](guest::LogStream stream, std::string_view text) {
+    note(stream == guest::LogStream::error ? "stderr" : "stdout", text);
+  });
+  if (output.said.truncated())
+    note("failure", "this request printed more than a request may; the rest was dropped");
+  if (!output.failure.empty()) note("failure", output.failure);
 }
 
 void Control::moved(const tns::Moved& moved) {
@@ -121,7 +126,7 @@ void Bridge::say(Output output) {
     control_.say(std::move(output));
     return;
   }
-  const std::size_t bytes = output.text.size() + output.failure.size() + sizeof output;
+  const std::size_t bytes = output.said.text().size() + output.failure.size() + sizeof output;
   if (backlog_->fetch_add(bytes) + bytes > kBacklogMax) {
     backlog_->fetch_sub(bytes);
     return;

@@ -9,6 +9,7 @@
 #include <string>
 #include <vector>
 
+#include "guest/log_sink.h"
 #include "runtime/one_shot.h"
 #include "runtime/task_group.h"
 #include "services/substrate/logs.h"
@@ -30,7 +31,7 @@ struct Resolved {
 struct Output {
   ProjectId project;
   std::string function, request;
-  std::string text;     // standard output and error
+  guest::LogSink said;
   std::string failure;  // why it failed, with the backtrace; empty: it did not
 };
 

@@ -54,17 +54,40 @@ void count(std::atomic<std::uint64_t>& counter) {
 
 }  // namespace
 
-// A request's share of the memory for bodies.
+// A request's share of the memory for bodies. It grows with what arrives: who announces much and
+// sends nothing takes nothing from others.
 class DataPlane::BodyShare {
  public:
-  BodyShare(std::size_t& used, std::size_t bytes) : used_(used), bytes_(bytes) { used_ += bytes_; }
+  BodyShare(std::size_t& used, std::size_t most) : used_(used), most_(most) {}
   BodyShare(const BodyShare&) = delete;
   BodyShare& operator=(const BodyShare&) = delete;
   ~BodyShare() { used_ -= bytes_; }
 
+  bool grow(std::size_t bytes) {
+    if (used_ + bytes > most_) return false;
+    used_ += bytes;
+    bytes_ += bytes;
+    return true;
+  }
+
  private:
   std::size_t& used_;
-  std::size_t bytes_;
+  std::size_t most_;
+  std::size_t bytes_ = 0;
+};
+
+// A run on its way, counted for its project.
+class DataPlane::RunShare {
+ public:
+  explicit RunShare(std::shared_ptr<std::size_t> running) : running_(std::move(running)) {
+    ++*running_;
+  }
+  RunShare(const RunShare&) = delete;
+  RunShare& operator=(const RunShare&) = delete;
+  ~RunShare() { --*running_; }
+
+ private:
+  std::shared_ptr<std::size_t> running_;
 };
 
 Trace Sample::to_trace() const {
@@ -199,12 +222,22 @@ Task<Result<DataPlane::EntryPointer>> DataPlane::refresh(std::string host, Sampl
     entry->site = std::move(resolved->site);
     entry->routed_host = std::move(resolved->routed_host);
     entry->slots.resize(entry->site->deployment.functions.size());
+    entry->running = running_of(entry->site->deployment.project);
     entries_.insert_or_assign(std::move(host), entry);
   }
   entry->pointer = std::move(resolved->pointer);
   entry->fresh_until = now + options_.lease;
   entry->generation = generation;
   co_return entry;
+}
+
+std::shared_ptr<std::size_t> DataPlane::running_of(const ProjectId& project) {
+  // Counts that nobody holds any more go when there are as many as hosts may be.
+  if (running_.size() > options_.hosts_max)
+    std::erase_if(running_, [](const auto& one) { return one.second.use_count() == 1; });
+  auto& running = running_[project];
+  if (!running) running = std::make_shared<std::size_t>(0);
+  return running;
 }
 
 void DataPlane::make_room() {
@@ -244,7 +277,8 @@ Task<void> DataPlane::serve_function(http::Request& request, http::ResponseWrite
       Failure failure =
           loaded.error().code() == ErrorCode::invalid_argument
               ? failed(*entry, function,
-                       {vm::RunFailure::Kind::start_failed, loaded.error().message(), ""}, {})
+                       {vm::RunFailure::Kind::start_failed, loaded.error().message(), ""},
+                       guest::LogSink())
               : Failure{503, "unavailable", loaded.error().message(), {}, {}};
       note(slot, sample, begun, failure.status);
       refuse(request, response, failure, sample);
@@ -258,20 +292,10 @@ Task<void> DataPlane::serve_function(http::Request& request, http::ResponseWrite
   }
 
   std::string body;
+  BodyShare held(bodies_bytes_, options_.bodies_bytes_max);
   if (request.framing != http::Framing::none) {
-    const std::size_t share =
-        request.framing == http::Framing::length
-            ? std::min<std::uint64_t>(request.content_length, options_.body_bytes_max)
-            : options_.body_bytes_max;
-    if (bodies_bytes_ + share > options_.bodies_bytes_max) {
-      refuse(request, response,
-             {503, "resource_exhausted", "this node holds too many request bodies", {}, {}},
-             sample);
-      co_return;
-    }
-    const BodyShare held(bodies_bytes_, share);
     const TimePoint reading = loop_.now();
-    auto read = co_await read_body(request);
+    auto read = co_await read_body(request, held);
     sample.body = loop_.now() - reading;
     if (!read) {
       note(slot, sample, begun, read.error().status);
@@ -298,6 +322,19 @@ Task<void> DataPlane::serve_function(http::Request& request, http::ResponseWrite
   event.headers = headers;
   event.body = as_bytes(body);
 
+  if (*entry->running >= options_.runs_per_project_max) {
+    const Failure failure{503,
+                          "resource_exhausted",
+                          "project " + entry->site->deployment.name +
+                              " runs as many functions as it may on a node (" +
+                              std::to_string(options_.runs_per_project_max) + ")",
+                          {},
+                          {}};
+    note(slot, sample, begun, failure.status);
+    refuse(request, response, failure, sample);
+    co_return;
+  }
+  const RunShare running(entry->running);
   guest::HttpExchange exchange(event);
   guest::LogSink output;
   guest::Context context{loop_, random_, output, &exchange, 0, function.name};
@@ -306,16 +343,16 @@ Task<void> DataPlane::serve_function(http::Request& request, http::ResponseWrite
   limits.time_max = std::chrono::nanoseconds(function.timeout_ns);
   auto times = co_await module->module->run(function.call, 0, &context, limits);
   if (!times) {
-    const Failure failure = failed(*entry, function, std::move(times).error(), output.text());
+    const Failure failure = failed(*entry, function, std::move(times).error(), std::move(output));
     note(slot, sample, begun, failure.status);
     refuse(request, response, failure, sample);
     co_return;
   }
-  if (!output.text().empty())
+  if (!output.empty())
     bridge_.say({entry->site->deployment.project,
                  display_name(function),
                  next_request_id(),
-                 output.text(),
+                 std::move(output),
                  {}});
   sample.instantiate = times->instantiate;
   sample.run = times->run;
@@ -323,11 +360,35 @@ Task<void> DataPlane::serve_function(http::Request& request, http::ResponseWrite
   answer(request, response, exchange, sample);
 }
 
-Task<std::expected<std::string, DataPlane::Failure>> DataPlane::read_body(http::Request& request) {
-  const auto limit = options_.body_bytes_max;
+Task<Result<std::string>> DataPlane::gather_body(http::Request& request, BodyShare& share,
+                                                 bool& full) {
+  constexpr std::size_t kPiece = 64u << 10;
+  request.body.set_limit(options_.body_bytes_max);
+  std::string all;
+  std::size_t piece = std::clamp<std::uint64_t>(request.content_length, 1024, kPiece);
+  for (;;) {
+    const std::size_t before = all.size();
+    all.resize(before + piece);
+    const auto n =
+        co_await request.body.read({reinterpret_cast<std::uint8_t*>(all.data()) + before, piece});
+    all.resize(before + (n ? *n : 0));
+    if (!n) co_return std::unexpected(n.error());
+    if (*n == 0) co_return all;
+    full = !share.grow(*n);
+    if (full) co_return fail(ErrorCode::resource_exhausted, "this node holds too many bodies");
+    piece = kPiece;
+  }
+}
+
+Task<std::expected<std::string, DataPlane::Failure>> DataPlane::read_body(http::Request& request,
+                                                                          BodyShare& share) {
+  bool full = false;
   auto body = co_await runtime::with_deadline(options_.body_time_max, "reading the body",
-                                              request.body.read_all(limit));
+                                              gather_body(request, share, full));
   if (body) co_return std::move(*body);
+  if (full)
+    co_return std::unexpected(
+        Failure{503, "resource_exhausted", "this node holds too many request bodies", {}, {}});
   const http::Response why = http::body_error(body.error());
   co_return std::unexpected(
       Failure{why.status, name_of(body.error().code()), body.error().message(), {}, {}});
@@ -418,7 +479,7 @@ DataPlane::Failure DataPlane::no_route(const http::Request& request, const Entry
 }
 
 DataPlane::Failure DataPlane::failed(const Entry& entry, const project::DeployedFunction& function,
-                                     vm::RunFailure failure, std::string output) {
+                                     vm::RunFailure failure, guest::LogSink output) {
   using Kind = vm::RunFailure::Kind;
   const std::string name = display_name(function);
   if (failure.kind == Kind::overloaded)

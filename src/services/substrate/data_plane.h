@@ -55,6 +55,9 @@ class DataPlane {
     std::size_t body_bytes_max = 16u << 20;     // of a request
     std::size_t bodies_bytes_max = 256u << 20;  // of all requests in flight on this loop
     Duration body_time_max = std::chrono::seconds(60);
+    // Functions of one project that run at the same time on this loop: enough for hundreds that
+    // compute, which share a core anyway, and never all slots of the node.
+    std::size_t runs_per_project_max = 128;
     std::string suffix;  // of the network, for explanations: "blackhole.localhost"
   };
   struct Counters {
@@ -82,6 +85,7 @@ class DataPlane {
     TimePoint fresh_until;
     std::uint64_t generation = 0;
     bool refreshing = false;
+    std::shared_ptr<std::size_t> running;  // functions of this project, now, on this loop
     std::vector<std::unique_ptr<Slot>> slots;
   };
   using EntryPointer = std::shared_ptr<Entry>;
@@ -99,6 +103,7 @@ class DataPlane {
     std::string allow;
   };
   class BodyShare;
+  class RunShare;
 
   Task<void> handle(http::Request& request, http::ResponseWriter& response);
   EntryPointer usable(std::string_view host, TimePoint now);
@@ -109,7 +114,10 @@ class DataPlane {
   Task<void> serve_function(http::Request& request, http::ResponseWriter& response,
                             EntryPointer entry, std::size_t function, TimePoint begun,
                             Sample& sample);
-  Task<std::expected<std::string, Failure>> read_body(http::Request& request);
+  Task<std::expected<std::string, Failure>> read_body(http::Request& request, BodyShare& share);
+  // `full` tells why, where the error is resource_exhausted.
+  Task<Result<std::string>> gather_body(http::Request& request, BodyShare& share, bool& full);
+  std::shared_ptr<std::size_t> running_of(const ProjectId& project);
   void answer(http::Request& request, http::ResponseWriter& response,
               const guest::HttpExchange& exchange, const Sample& sample);
   void refuse(http::Request& request, http::ResponseWriter& response, const Failure& failure,
@@ -118,7 +126,7 @@ class DataPlane {
   Failure no_route(const http::Request& request, const Entry& entry,
                    const project::Routes::Answer& found) const;
   Failure failed(const Entry& entry, const project::DeployedFunction& function,
-                 vm::RunFailure failure, std::string output);
+                 vm::RunFailure failure, guest::LogSink output);
   std::string next_request_id();
   void note(Slot& slot, Sample& sample, TimePoint begun, int status);
   void make_room();
@@ -132,6 +140,7 @@ class DataPlane {
   std::string id_prefix_;
   std::uint64_t next_id_ = 0;
   std::size_t bodies_bytes_ = 0;
+  std::unordered_map<ProjectId, std::shared_ptr<std::size_t>> running_;
   std::unordered_map<std::string, EntryPointer, TextHash, std::equal_to<>> entries_;
   http::Server server_;
   runtime::TaskGroup refreshes_;

@@ -22,7 +22,7 @@ namespace tau::substrate::scenario {
 
 using namespace std::chrono_literals;
 
-// "say TEXT", "echo", "print TEXT", "trap", "slow", "busy".
+// "say TEXT", "echo", "print TEXT", "flood", "trap", "slow", "busy".
 class ScriptModule final : public vm::Module {
  public:
   explicit ScriptModule(std::string script) : script_(std::move(script)) {}
@@ -45,6 +45,9 @@ class ScriptModule final : public vm::Module {
                         std::string(guest.http->request().path));
     } else if (verb == "print") {
       guest.log.append(rest);
+      guest.log.append("beside it\n", guest::LogStream::error);
+    } else if (verb == "flood") {
+      for (int i = 0; i < 10'000; ++i) guest.log.append("again and again\n");
     } else if (verb == "trap") {
       guest.log.append("before\n");
       co_return std::unexpected(
@@ -126,6 +129,7 @@ class World {
     options.listen = {{"127.0.0.1", port}};
     options.plane.suffix = "test.localhost";
     options.plane.body_bytes_max = 1000;
+    options.plane.bodies_bytes_max = 10'000;
     service =
         std::make_unique<Service>(loop, members_[0].router, *client_, *exchanges_[0], engine, pool_,
                                   system_random_, std::move(planes), std::move(options), Logger());

@@ -69,6 +69,10 @@ TEST_F(Substrate, AnswersWithTheFunctionThatIsDeployed) {
   EXPECT_EQ(posted.status, 201);
   EXPECT_EQ(posted.body, "some body");
   EXPECT_EQ(call("GET", "/a%20b").body, "hello.test.localhost /a b");
+  const auto head = call("HEAD", "/ping");
+  EXPECT_EQ(head.status, 200);
+  EXPECT_EQ(head.headers.get("content-length"), "4");
+  EXPECT_EQ(head.body, "");
 }
 
 TEST_F(Substrate, SaysWhatIsNotThereAndWhatIsAllowed) {
@@ -82,7 +86,7 @@ TEST_F(Substrate, SaysWhatIsNotThereAndWhatIsAllowed) {
   EXPECT_NE(path.body.find("GET /pong"), std::string::npos) << path.body;
   const auto method = call("DELETE", "/ping");
   EXPECT_EQ(method.status, 405);
-  EXPECT_EQ(method.headers.get("allow"), "GET");
+  EXPECT_EQ(method.headers.get("allow"), "GET, HEAD");
   http::Headers json;
   json.add("accept", "application/json");
   EXPECT_TRUE(call("GET", "/pong", {}, "hello.test.localhost", json)
@@ -130,9 +134,61 @@ TEST_F(Substrate, WhatFunctionsPrintIsInTheLogs) {
   call("GET", "/print");
   call("GET", "/print");
   const auto logs = ask<ReadLogs>({world_.project, 0, 200, 0});
-  ASSERT_EQ(logs->lines.size(), 2u);
-  EXPECT_EQ(logs->lines[1].text, "hello log");
-  EXPECT_NE(logs->lines[0].request, logs->lines[1].request);
+  ASSERT_EQ(logs->lines.size(), 4u);
+  EXPECT_EQ(logs->lines[0].text, "hello log");
+  EXPECT_EQ(logs->lines[0].stream, "stdout");
+  EXPECT_EQ(logs->lines[1].text, "beside it");
+  EXPECT_EQ(logs->lines[1].stream, "stderr");
+  EXPECT_EQ(logs->lines[0].request, logs->lines[1].request);
+  EXPECT_NE(logs->lines[0].request, logs->lines[2].request);
+}
+
+TEST_F(Substrate, AFunctionThatPrintsWithoutEndFillsNothing) {
+  deploy({function("flood", "GET", "/flood", module("flood")),
+          function("ping", "GET", "/ping", module("say pong"))});
+  for (int i = 0; i < 100; ++i) EXPECT_EQ(call("GET", "/flood").status, 200);
+  EXPECT_EQ(call("GET", "/ping").body, "pong");
+  std::size_t bytes = 0;
+  std::string last;
+  for (std::uint64_t after = 0;;) {
+    const auto logs = ask<ReadLogs>({world_.project, after, 1000, 0});
+    ASSERT_TRUE(logs) << logs.error().to_string();
+    if (logs->lines.empty()) break;
+    for (const LogLine& line : logs->lines) bytes += line.text.size();
+    after = logs->lines.back().number;
+    last = logs->lines.back().text;
+  }
+  EXPECT_LE(bytes, 1u << 20);
+  EXPECT_NE(last.find("more than a request may"), std::string::npos) << last;
+}
+
+TEST_F(Substrate, AProjectThatOnlyComputesLeavesRoomForOthers) {
+  deploy({function("slow", "GET", "/slow", module("slow")),
+          function("ping", "GET", "/ping", module("say pong"))});
+  runtime::TaskGroup group(loop_);
+  std::map<int, int> statuses;
+  for (int i = 0; i < 200; ++i)
+    group.spawn([](scenario::World& world, std::map<int, int>& seen) -> Task<void> {
+      const auto r = co_await world.call("GET", "/slow");
+      ++seen[r ? r->status : 0];
+    }(world_, statuses));
+  runtime::block_on(loop_, group.join());
+  EXPECT_EQ(statuses, (std::map<int, int>{{503, 200 - 128}, {504, 128}}));
+  EXPECT_EQ(call("GET", "/ping").body, "pong") << "its share is free again";
+}
+
+TEST_F(Substrate, WhoAnnouncesBodiesAndSendsNoneTakesNoRoom) {
+  deploy({function("post", "POST", "/post", module("echo"))});
+  auto& network = sockets_.host("127.0.0.1");
+  std::vector<std::unique_ptr<net::Connection>> announced;
+  // The bound for bodies holds 10 of them.
+  for (int i = 0; i < 50; ++i) {
+    announced.push_back(*block_on(loop_, network.connect(world_.service->endpoints().at(0))));
+    const std::string head =
+        "POST /post HTTP/1.1\r\nHost: hello.test.localhost\r\nContent-Length: 1000\r\n\r\nx";
+    ASSERT_TRUE(block_on(loop_, announced.back()->write(as_bytes(head))));
+  }
+  EXPECT_EQ(call("POST", "/post", std::string(1000, 'x')).status, 201);
 }
 
 TEST_F(Substrate, APushIsServedAtOnceAndNeverPartly) {
@@ -266,7 +322,7 @@ TEST(SubstratePlanes, ServeOnTheirOwnThreads) {
     EXPECT_EQ(engine.compiled, 2);
     const auto lines =
         block_on(control, caller.call<ReadLogs>(me, kProtocol, {world.project, 0, 1000, 0}));
-    EXPECT_EQ(lines->lines.size(), 100u);
+    EXPECT_EQ(lines->lines.size(), 200u);
     block_on(control, world.stop());
   }
   for (auto& t : threads) {
