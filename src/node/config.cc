@@ -15,13 +15,16 @@
 namespace tau::node {
 namespace {
 
-// What a node does at a time takes no longer; a longer one is a slip of the finger.
+// Less is no time for a network; nothing that a node does at a time takes longer: a slip of the
+// finger.
+constexpr std::uint64_t kDurationMinNs = 100'000'000;
 constexpr std::uint64_t kDurationMaxNs = 3'600'000'000'000;
 
 using Member =
     std::variant<std::string Options::*, std::vector<std::string> Options::*, bool Options::*,
-                 std::uint32_t Options::*, MemorySize Options::*, OptionalEndpoint Options::*,
-                 LogLevel Options::*, std::filesystem::path Options::*, Duration Options::*>;
+                 std::uint32_t Options::*, MemorySize Options::*, OptionalMemory Options::*,
+                 Duration Options::*, OptionalEndpoint Options::*, LogLevel Options::*,
+                 std::filesystem::path Options::*>;
 
 struct Key {
   std::string_view section;  // empty: at the top of the file
@@ -67,8 +70,12 @@ const std::vector<Key>& keys() {
       {"dns", "listen", &Options::dns_listen, "Where seer answers DNS, UDP and TCP, or none."},
       {"consensus", "voters", &Options::consensus_voters,
        "Peer ids of the tns nodes that decide together; empty: this node alone."},
-      {"monkey", "concurrency", &Options::monkey_concurrency, "Builds at the same time.", 64},
+      {"patrick", "lease", &Options::patrick_lease,
+       "A monkey that is silent for so long loses its job to another."},
+      {"monkey", "concurrency", &Options::monkey_concurrency, "Jobs at the same time.", 64},
       {"monkey", "memory", &Options::monkey_memory, "Memory of one build."},
+      {"monkey", "memory_total", &Options::monkey_memory_total,
+       "Memory of all builds together, or half (of this machine's): jobs that do not fit wait."},
       {"monkey", "toolchains", &Options::monkey_toolchains,
        "Folder of toolchains that Debian has no package for; tools/setup fills it."},
       {"monkey", "cache", &Options::monkey_cache,
@@ -140,6 +147,7 @@ Result<std::uint64_t> parse_size(std::string_view text) {
   return number * factor;
 }
 
+
 std::string print_size(std::uint64_t bytes) {
   if (bytes % (1ull << 30) == 0) return fmt::format("{}GiB", bytes >> 30);
   if (bytes % (1ull << 20) == 0) return fmt::format("{}MiB", bytes >> 20);
@@ -206,12 +214,24 @@ struct Reader {
     (options.*member).bytes = *size;
     return {};
   }
+  Status operator()(OptionalMemory Options::* member) const {
+    TRY(const std::string text, scalar("a size or half"));
+    if (text == "half") {
+      (options.*member).reset();
+      return {};
+    }
+    const auto size = parse_size(text);
+    if (!size)
+      return place.wrong(node.Mark(), fmt::format("{}: {}", key.path(), size.error().message()));
+    options.*member = MemorySize{*size};
+    return {};
+  }
   Status operator()(Duration Options::* member) const {
     TRY(const std::string text, scalar("a duration"));
     const auto ns = project::parse_duration(text);
-    if (!ns || *ns == 0 || *ns > kDurationMaxNs)
+    if (!ns || *ns < kDurationMinNs || *ns > kDurationMaxNs)
       return place.wrong(node.Mark(),
-                         key.path() + " needs a duration like 90s or 10m, of at most 1h");
+                         key.path() + " needs a duration like 90s or 10m, from 100ms to 1h");
     options.*member = std::chrono::nanoseconds(*ns);
     return {};
   }
@@ -271,6 +291,9 @@ struct Printer {
   std::string operator()(bool Options::* m) const { return options.*m ? "true" : "false"; }
   std::string operator()(std::uint32_t Options::* m) const { return std::to_string(options.*m); }
   std::string operator()(MemorySize Options::* m) const { return print_size((options.*m).bytes); }
+  std::string operator()(OptionalMemory Options::* m) const {
+    return options.*m ? print_size((options.*m)->bytes) : "half";
+  }
   std::string operator()(Duration Options::* m) const {
     return project::format_duration(
         static_cast<std::uint64_t>(std::chrono::nanoseconds(options.*m).count()));

@@ -25,6 +25,8 @@ struct MemorySize {
   friend bool operator==(const MemorySize&, const MemorySize&) = default;
 };
 
+// "half" in the file: of this machine's memory.
+using OptionalMemory = std::optional<MemorySize>;
 using OptionalEndpoint = std::optional<net::Endpoint>;  // "none" in the file
 
 // Member initializers are the defaults.
@@ -53,10 +55,13 @@ struct Options {
 
   std::vector<std::string> consensus_voters;
 
-  std::uint32_t monkey_concurrency = 1;
+  Duration patrick_lease = std::chrono::seconds(10);
+
+  std::uint32_t monkey_concurrency = 2;
   MemorySize monkey_memory{2ull << 30};
   std::filesystem::path monkey_cache;  // empty: below `data`
   std::string monkey_go_proxy;
+  OptionalMemory monkey_memory_total;
   std::filesystem::path monkey_toolchains = "/var/cache/tau/toolchains";
   Duration monkey_build_time = std::chrono::minutes(10);
 

@@ -29,8 +29,8 @@ class GoSandboxTest : public ::testing::Test {
   void SetUp() override {
     const Status sandbox = runtime::block_on(loop, runner.sandbox_available());
     ASSERT_TRUE(sandbox) << sandbox.error().message();
-    BuilderOptions options;
-    options.cache = user_cache() / "builds";
+    Options options;
+    options.builder.cache = user_cache() / "builds";
     town = std::make_unique<Town>(loop, random, hosts_on(network), runner, options);
     town->wait_max = kFirstBuildMax;
     town->code.clear();
