@@ -54,6 +54,10 @@ struct Options {
   std::uint32_t monkey_concurrency = 1;
   MemorySize monkey_memory{2ull << 30};
   std::filesystem::path monkey_toolchains = "/var/cache/tau/toolchains";
+  bool monkey_compile_ahead = true;
+
+  std::vector<std::string> substrate_trusted_compilers;
+  MemorySize substrate_compiled_cache{512ull << 20};
 
   LogLevel log_level = LogLevel::info;
 };

@@ -132,6 +132,8 @@ Status Universe::make_nodes() {
     if (has(plan->services, substrate::kRole)) {
       options.http_address = loopback_address(options_.name, substrates++);
       options.http_port = http_port;
+      // All of them are one person's, on one machine.
+      options.substrate_trusted_compilers = {"network"};
       options.http_entry = true;
     }
     if (has(plan->services, seer::kRole)) {

@@ -13,6 +13,7 @@
 #include "command/caller.h"
 #include "p2p/node_signed.h"
 #include "runtime/task_group.h"
+#include "services/monkey/artifacts.h"
 #include "services/monkey/builder.h"
 #include "services/monkey/holders.h"
 
@@ -21,6 +22,8 @@ namespace tau::monkey {
 struct Options {
   std::size_t jobs_max = 1;  // at once, from each patrick
   BuilderOptions builder;
+  // Compiles ahead what was built, for substrates that believe this monkey; null: nothing is.
+  vm::Engine* engine = nullptr;
 };
 
 class Service {
@@ -51,6 +54,8 @@ class Service {
   Task<void> serve(PeerId patrick);
   Task<void> work(Taken taken);
   Task<Result<codec::Cid>> build_and_publish(const Taken& taken, BuildLog& log);
+  static Task<void> compile_ahead(ArtifactMaker& artifacts, std::vector<BuiltFunction> functions,
+                                  BuildLog& log, std::optional<codec::Cid>& compiled);
   Task<void> renew(const Taken& taken, runtime::Scope& build);
   Task<Status> publish(const Taken& taken, const Receipt& receipt);
   Task<void> report(const Taken& taken, Result<codec::Cid> outcome);
@@ -65,6 +70,7 @@ class Service {
   Options options_;
   ModuleCache cache_;
   Builder builder_;
+  ArtifactMaker artifacts_;
 
   std::map<PeerId, std::size_t> served_;  // patrick -> tasks that take jobs from it
   std::size_t building_ = 0;

@@ -27,6 +27,7 @@ class ScriptModule final : public vm::Module {
  public:
   explicit ScriptModule(std::string script) : script_(std::move(script)) {}
   bool has_function(std::string_view) const override { return true; }
+  Result<Bytes> serialize() const override { return to_bytes("machine code of " + script_); }
   Task<std::expected<vm::RunTimes, vm::RunFailure>> run(std::string_view, std::uint32_t,
                                                         void* context,
                                                         vm::RunLimits limits) const override {
@@ -65,14 +66,22 @@ class ScriptModule final : public vm::Module {
 
 class ScriptEngine final : public vm::Engine {
  public:
-  Result<std::shared_ptr<const vm::Module>> compile(BytesView wasm) override {
-    ++compiled;
+  Result<std::shared_ptr<const vm::Module>> compile(BytesView wasm, vm::Effort effort) override {
+    ++(effort == vm::Effort::quick ? compiled_quickly : compiled);
     if (as_text(wasm) == "broken")
       return fail(ErrorCode::invalid_argument, "unknown import env.missing");
     return std::make_shared<ScriptModule>(to_text(wasm));
   }
-  std::string compatibility() const override { return "script"; }
-  std::atomic<int> compiled{0};
+  Result<std::shared_ptr<const vm::Module>> load(BytesView artifact) override {
+    ++loaded;
+    if (!as_text(artifact).starts_with(kMark))
+      return fail(ErrorCode::invalid_argument, "no machine code");
+    return std::make_shared<ScriptModule>(to_text(artifact.subspan(kMark.size())));
+  }
+  std::string compatibility() const override { return version; }
+  static constexpr std::string_view kMark = "machine code of ";
+  std::string version = "script 1";
+  std::atomic<int> compiled{0}, compiled_quickly{0}, loaded{0};
 };
 
 struct Tns {
@@ -126,9 +135,9 @@ class World {
     options.listen = {{"127.0.0.1", port}};
     options.plane.suffix = "test.localhost";
     options.plane.body_bytes_max = 1000;
-    service =
-        std::make_unique<Service>(loop, members_[0].router, *client_, *exchanges_[0], engine, pool_,
-                                  system_random_, std::move(planes), std::move(options), Logger());
+    service = std::make_unique<Service>(loop, members_[0].router, *client_, *exchanges_[0], own_kv_,
+                                        members_[0].admission, engine, pool_, system_random_,
+                                        std::move(planes), std::move(options), Logger());
   }
 
   Task<Status> start() {
@@ -200,6 +209,7 @@ class World {
   SystemRandom system_random_;  // the planes' loops share it
   command::Members members_;
   std::map<std::size_t, Store> stores_;
+  store::MemoryKv own_kv_;  // of the substrate
   std::map<std::size_t, std::unique_ptr<content::Exchange>> exchanges_;
   std::unique_ptr<Tns> tns_;
   std::unique_ptr<tns::Client> client_;

@@ -51,6 +51,9 @@ struct Pointer {
   std::vector<std::string> hosts;  // the fqdns that this deployment answers
   std::vector<PeerId> holders;     // hoarders that hold it: hints for fetching, not a promise
   std::int64_t moved_unix_ms = 0;
+  // monkey::Compiled, machine code of the deployment's modules: a hint, for who believes its
+  // signer.
+  std::optional<codec::Cid> compiled;
   static constexpr auto fields() {
     return std::tuple{codec::field("project", &Pointer::project),
                       codec::field("branch", &Pointer::branch),
@@ -58,7 +61,8 @@ struct Pointer {
                       codec::field("deployment", &Pointer::deployment),
                       codec::field("hosts", &Pointer::hosts),
                       codec::field("holders", &Pointer::holders),
-                      codec::field("moved", &Pointer::moved_unix_ms)};
+                      codec::field("moved", &Pointer::moved_unix_ms),
+                      codec::field("compiled", &Pointer::compiled)};
   }
   friend bool operator==(const Pointer&, const Pointer&) = default;
 };
