@@ -5,6 +5,7 @@
 
 #include <map>
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -121,7 +122,12 @@ class World {
  public:
   World(runtime::Loop& loop, command::Members::HostFactory hosts, net::Network& network,
         std::vector<Plane> planes, std::size_t threads, vm::Engine& engine, std::uint16_t port = 0)
-      : loop_(loop), network_(network), members_(loop, random_, std::move(hosts)), pool_(threads) {
+      : loop_(loop),
+        network_(network),
+        members_(loop, random_, std::move(hosts)),
+        pool_(threads),
+        engine_(engine),
+        planes_(std::move(planes)) {
     members_.add({"substrate"});
     members_.add({"tns"});
     members_.add({"hoarder"});
@@ -131,13 +137,21 @@ class World {
           std::make_unique<content::Exchange>(loop, *members_[i].host, stores_[i].blocks, Logger());
     client_ = std::make_unique<tns::Client>(loop, *members_[0].host, members_[0].caller,
                                             members_[0].admission, Logger());
-    Options options;
-    options.listen = {{"127.0.0.1", port}};
-    options.plane.suffix = "test.localhost";
-    options.plane.body_bytes_max = 1000;
-    service = std::make_unique<Service>(loop, members_[0].router, *client_, *exchanges_[0], own_kv_,
-                                        members_[0].admission, engine, pool_, system_random_,
-                                        std::move(planes), std::move(options), Logger());
+    options_.listen = {{"127.0.0.1", port}};
+    options_.plane.suffix = "test.localhost";
+    options_.plane.body_bytes_max = 1000;
+    make_service();
+  }
+  void make_service() {
+    service = std::make_unique<Service>(loop_, members_[0].router, *client_, *exchanges_[0],
+                                        own_kv_, members_[0].admission, engine_, pool_,
+                                        system_random_, planes_, options_, Logger());
+  }
+  // The substrate as it comes back with its disk.
+  Task<Status> restart() {
+    co_await service->stop();
+    make_service();
+    co_return co_await service->start();
   }
 
   Task<Status> start() {
@@ -184,6 +198,7 @@ class World {
     pointer.deployment = deployment;
     pointer.hosts = {"hello.test.localhost"};
     pointer.holders = {members_[2].identity.id()};
+    pointer.compiled = compiled;
     tns_->pointers["hello.test.localhost"] = pointer;
     if (!gossip) return {};
     return members_[1].host->publish(
@@ -214,7 +229,11 @@ class World {
   std::unique_ptr<Tns> tns_;
   std::unique_ptr<tns::Client> client_;
   runtime::ThreadPool pool_;
+  vm::Engine& engine_;
+  std::vector<Plane> planes_;
+  Options options_;
   std::unique_ptr<Service> service;
+  std::optional<codec::Cid> compiled;  // of the next pointer
   ProjectId project{id_of("project")};
   std::uint64_t seq_ = 0;
   bool gossip = true;  // whether moves are told

@@ -174,16 +174,16 @@ Task<Status> Sites::compile_well(codec::Cid cid) {
   auto compiled =
       co_await pool_.run([this, &wasm] { return engine_.compile(wasm, vm::Effort::full); });
   if (!compiled) co_return fail(std::move(compiled).error());
+  co_await ready_.keep(cid, *compiled);
   if (const auto found = modules_.find(cid); found != modules_.end()) {
     const LoadedModule& quick = *found->second;
     auto better = std::make_shared<LoadedModule>();
-    better->module = *compiled;
+    better->module = std::move(*compiled);
     better->wasm_bytes = quick.wasm_bytes;
     better->compiled_by = CompiledBy::earlier;
     better->used_ns.store(quick.used_ns.load(std::memory_order_relaxed), std::memory_order_relaxed);
     found->second = std::move(better);  // planes notice that the other one is gone
   }
-  co_await ready_.keep(cid, std::move(*compiled));
   co_return Status{};
 }
 
