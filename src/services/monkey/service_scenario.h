@@ -152,7 +152,7 @@ inline command::Members::HostFactory hosts_on(p2p::simulated::SimulatedNetwork& 
 class Town {
  public:
   Town(runtime::Loop& l, Random& random, command::Members::HostFactory hosts,
-       process::Runner& runner)
+       process::Runner& runner, vm::Engine* engine = nullptr)
       : loop(l),
         members(l, random, std::move(hosts)),
         patrick_node(members.add({"patrick"})),
@@ -172,6 +172,7 @@ class Town {
     tns_node.router.serve(tns::kProtocol, tns, command::List<tns::Publish>{});
     Options options;
     options.builder.suffix = "blackhole.localhost";
+    options.engine = engine;
     service = std::make_unique<Service>(
         loop, *monkey_node.host, monkey_node.caller, kv, monkey_store->exchange, runner, pool,
         *holders, monkey_node.identity, monkey_node.admission, Logger(), options);
