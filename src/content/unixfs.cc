@@ -80,12 +80,12 @@ std::uint64_t size_of(const Node& node) {
 
 }  // namespace
 
-File file_of(BytesView content) {
+File file_of(BytesView content, std::size_t chunk_bytes) {
   File file;
   std::vector<Part> level;
   std::set<Cid> seen;  // files of zeros have one chunk many times
   do {
-    const auto chunk = content.first(std::min(kChunkSize, content.size()));
+    const auto chunk = content.first(std::min(chunk_bytes, content.size()));
     content = content.subspan(chunk.size());
     const Cid cid = Cid::of(ContentType::raw, chunk);
     level.push_back({cid, chunk.size(), chunk.size()});

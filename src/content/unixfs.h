@@ -20,8 +20,8 @@ struct File {
   std::vector<store::Block> blocks;  // root last; equal chunks once
 };
 
-// Memory: the content once more.
-File file_of(BytesView content);
+// Memory: the content once more. Another size of chunks gives another root.
+File file_of(BytesView content, std::size_t chunk_bytes = kChunkSize);
 
 struct FolderEntry {
   std::string name;

@@ -27,7 +27,7 @@ class CppGuest : public testing::Test {
   static std::shared_ptr<const vm::Module> module_of(const std::string& name) {
     static std::map<std::string, std::shared_ptr<const vm::Module>> built;
     auto& module = built[name];
-    if (!module) module = engine().compile(built_guest(name)).value();
+    if (!module) module = engine().compile(built_guest(name), vm::Effort::full).value();
     return module;
   }
   Outcome run(const vm::Module& module, std::string_view name, HttpExchange& exchange,

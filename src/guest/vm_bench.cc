@@ -92,15 +92,17 @@ int main(int argc, char** argv) {
   fmt::print("engine {} started in {:.2f} ms\n", engine->compatibility(),
              static_cast<double>(started.count()) * 1e-6);
   const auto empty =
-      engine->compile(as_bytes(R"((module (func (export "f") (param i32))))")).value();
+      engine->compile(as_bytes(R"((module (func (export "f") (param i32))))"), vm::Effort::full)
+          .value();
   const auto memory =
       engine
           ->compile(as_bytes(R"((module (memory (export "memory") 2) (data (i32.const 8) "x")
           (func (export "_initialize")) (func (export "f") (param i32)
-          (i32.store (i32.const 8) (i32.const 1)))))"))
+          (i32.store (i32.const 8) (i32.const 1)))))"),
+                    vm::Effort::full)
           .value();
-  const auto hello = engine->compile(guest::built_guest("template")).value();
-  const auto ping = engine->compile(guest::built_guest("ping8")).value();
+  const auto hello = engine->compile(guest::built_guest("template"), vm::Effort::full).value();
+  const auto ping = engine->compile(guest::built_guest("ping8"), vm::Effort::full).value();
   for (int round = 0; round < rounds; ++round) {
     row("empty module", *empty, "f", only);
     row("memory, _initialize, one dirty page", *memory, "f", only);

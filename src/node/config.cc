@@ -99,6 +99,13 @@ const std::vector<Key>& keys() {
        "Where Go's modules are fetched from, as GOPROXY; by default what Go itself asks."},
       {"monkey", "build_time", &Options::monkey_build_time,
        "How long the build of one function may take, at most 1h."},
+      {"monkey", "compile_ahead", &Options::monkey_compile_ahead,
+       "Compiles to machine code what was built, for substrates that trust this node."},
+      {"substrate", "trusted_compilers", &Options::substrate_trusted_compilers,
+       "Peer ids of the monkeys whose machine code runs here uncompiled, besides this node; or "
+       "`network`: all of the network's."},
+      {"substrate", "compiled_cache", &Options::substrate_compiled_cache,
+       "Disk for machine code that was compiled here, so that a restart compiles nothing."},
       {"log", "level", &Options::log_level, "debug, info, warning or error."},
   };
   return all;

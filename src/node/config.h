@@ -71,6 +71,10 @@ struct Options {
   OptionalMemory monkey_memory_total;
   std::filesystem::path monkey_toolchains = "/var/cache/tau/toolchains";
   Duration monkey_build_time = std::chrono::minutes(10);
+  bool monkey_compile_ahead = true;
+
+  std::vector<std::string> substrate_trusted_compilers;
+  MemorySize substrate_compiled_cache{512ull << 20};
 
   LogLevel log_level = LogLevel::info;
 };

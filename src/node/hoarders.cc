@@ -21,6 +21,18 @@ Task<Result<std::vector<PeerId>>> Hoarders::hold(codec::Cid root) {
   const std::size_t wanted = std::min(kHoldersWanted, asking.left.size());
   for (std::size_t i = asking.left.size(); i > 1; --i)
     std::swap(asking.left[i - 1], asking.left[random_.below(i)]);
+  co_return co_await ask(asking, wanted);
+}
+
+Task<Status> Hoarders::hold_also(codec::Cid root, std::vector<PeerId> holders) {
+  const std::size_t wanted = holders.size();
+  Asking asking{root, std::move(holders), {}, {}};
+  CO_TRY(const auto held, ask(asking, wanted));
+  (void)held;
+  co_return Status{};
+}
+
+Task<Result<std::vector<PeerId>>> Hoarders::ask(Asking& asking, std::size_t wanted) {
   // As many at once as are wanted; one that fails is replaced by the next.
   runtime::TaskGroup group(loop_);
   runtime::Scope& scope = co_await runtime::current_scope();

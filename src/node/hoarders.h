@@ -19,9 +19,11 @@ class Hoarders final : public monkey::Holders {
       : loop_(loop), caller_(caller), random_(random), self_(std::move(self)) {}
 
   Task<Result<std::vector<PeerId>>> hold(codec::Cid root) override;
+  Task<Status> hold_also(codec::Cid root, std::vector<PeerId> holders) override;
 
  private:
   struct Asking;
+  Task<Result<std::vector<PeerId>>> ask(Asking& asking, std::size_t wanted);
   Task<void> ask_in_turn(Asking& asking);
 
   runtime::Loop& loop_;

@@ -92,7 +92,7 @@ struct Node::Parts {
   std::optional<content::Exchange> exchange;
   std::optional<Mesh> mesh;
 
-  std::unique_ptr<store::Kv> tns_kv, auth_kv, hoarder_kv, patrick_kv, monkey_kv;
+  std::unique_ptr<store::Kv> tns_kv, auth_kv, hoarder_kv, patrick_kv, monkey_kv, substrate_kv;
   std::optional<tns::Client> names;
   std::optional<tns::Service> tns;
   std::optional<auth::Service> auth;
@@ -207,6 +207,9 @@ Task<Status> Node::build() {
         options_.monkey_cache.empty() ? options_.data / "builds" : options_.monkey_cache;
     options.builder.go_proxy = options_.monkey_go_proxy;
     options.builder.limits.wall_time_max = options_.monkey_build_time;
+    if (options_.monkey_compile_ahead) {
+      CO_TRY_SYNC(options.engine, process_.engine());
+    }
     p.monkey.emplace(loop, *p.host, *p.caller, *p.monkey_kv, *p.exchange, process_.runner(),
                      process_.pool(), *p.hoarders, identity_, admission_,
                      log_.named(name_ + "/monkey"), std::move(options));
@@ -225,8 +228,18 @@ Task<Status> Node::build() {
       options.listen.push_back({more, port});
     if (options_.http_entry) options.listen.push_back({"127.0.0.1", port});
     options.plane.suffix = options_.network_suffix;
-    p.substrate.emplace(loop, *p.router, *p.names, *p.exchange, *engine, process_.pool(),
-                        process_.random(),
+    options.ready.bytes_max = options_.substrate_compiled_cache.bytes;
+    if (runs(monkey::kRole)) options.ready.trusted.push_back(id());
+    for (const std::string& compiler : options_.substrate_trusted_compilers) {
+      if (compiler == "network") {
+        options.ready.trust_network = true;
+      } else {
+        options.ready.trusted.emplace_back(PeerId(compiler));
+      }
+    }
+    p.substrate_kv = store::with_prefix(*p.kv, "substrate/");
+    p.substrate.emplace(loop, *p.router, *p.names, *p.exchange, *p.substrate_kv, admission_,
+                        *engine, process_.pool(), process_.random(),
                         process_.planes(options_.http_threads, options_.http_address),
                         std::move(options), log_.named(name_ + "/substrate"));
   }

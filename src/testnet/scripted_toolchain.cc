@@ -50,10 +50,13 @@ std::string written_by(std::string_view module) {
   return std::string(rest.substr(0, rest.find('"')));
 }
 
+constexpr std::string_view kMachineCode = "machine code that writes ";
+
 class ScriptedModule final : public vm::Module {
  public:
   explicit ScriptedModule(std::string answer) : answer_(std::move(answer)) {}
   bool has_function(std::string_view) const override { return true; }
+  Result<Bytes> serialize() const override { return to_bytes(std::string(kMachineCode) + answer_); }
   Task<std::expected<vm::RunTimes, vm::RunFailure>> run(std::string_view, std::uint32_t,
                                                         void* context,
                                                         vm::RunLimits) const override {
@@ -93,10 +96,16 @@ Task<Result<process::Exit>> scripted_build(const process::Command& command,
   co_return exit;
 }
 
-Result<std::shared_ptr<const vm::Module>> ScriptedEngine::compile(BytesView wasm) {
+Result<std::shared_ptr<const vm::Module>> ScriptedEngine::compile(BytesView wasm, vm::Effort) {
   if (wasm.size() < kHeader.size() || !std::equal(kHeader.begin(), kHeader.end(), wasm.begin()))
     return fail(ErrorCode::invalid_argument, "no module");
   return std::make_shared<ScriptedModule>(written_by(as_text(wasm)));
+}
+
+Result<std::shared_ptr<const vm::Module>> ScriptedEngine::load(BytesView artifact) {
+  if (!as_text(artifact).starts_with(kMachineCode))
+    return fail(ErrorCode::invalid_argument, "no machine code");
+  return std::make_shared<ScriptedModule>(to_text(artifact.subspan(kMachineCode.size())));
 }
 
 }  // namespace tau::testnet

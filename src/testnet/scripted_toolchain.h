@@ -14,7 +14,8 @@ Task<Result<process::Exit>> scripted_build(const process::Command& command,
 
 class ScriptedEngine final : public vm::Engine {
  public:
-  Result<std::shared_ptr<const vm::Module>> compile(BytesView wasm) override;
+  Result<std::shared_ptr<const vm::Module>> compile(BytesView wasm, vm::Effort effort) override;
+  Result<std::shared_ptr<const vm::Module>> load(BytesView artifact) override;
   std::string compatibility() const override { return "scripted 1"; }
 };
 

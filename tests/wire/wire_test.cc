@@ -142,6 +142,10 @@ TEST(Wire, DocsSayWhatTheCommandsSay) {
   describe_record<auth::Registration>(records);
   describe_record<patrick::Job>(records);
   describe_record<monkey::Receipt>(records);
+  describe_record<monkey::Artifacts>(records);
+  records << "\nIts block, which a receipt and its pointer name as `compiled`: " << fields_of<monkey::Compiled>()
+          << ". The links are those of the record, for who holds everything below the block; only the record is believed, and only by a node "
+             "that trusts its signer (`substrate.trusted_compilers`). An artifact is a UnixFS file of what wasmtime serializes.\n";
   describe_record<tns::Pointer>(records);
   hold("records", records.str());
 }

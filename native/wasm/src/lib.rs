@@ -76,9 +76,15 @@ mod ffi {
         ) -> Result<Box<Engine>>;
         fn compatibility(self: &Engine) -> String;
         fn resets_by_pagemap(self: &Engine) -> bool;
-        /// The error names every cause, outermost first.
-        fn compile(self: &Engine, wasm: &[u8]) -> Result<Box<Module>>;
+        /// The error names every cause, outermost first. `quick`: half the time for slower code.
+        fn compile(self: &Engine, wasm: &[u8], quick: bool) -> Result<Box<Module>>;
 
+        /// Machine code that `serialize` gave, of an engine with the same `compatibility`; another
+        /// engine's is refused. Safety: it runs as this process, so it must come unchanged from
+        /// somebody who is believed.
+        unsafe fn load(self: &Engine, artefact: &[u8]) -> Result<Box<Module>>;
+
+        fn serialize(self: &Module) -> Result<Vec<u8>>;
         fn exports(self: &Module) -> Vec<Export>;
         /// Does nothing yet; the first poll instantiates. `context` is handed to every host
         /// function of this run.

@@ -14,12 +14,35 @@ std::unexpected<Error> invalid(std::string what) {
 
 }  // namespace
 
+Result<p2p::Opened<Artifacts>> open_compiled(const p2p::Admission& admission, BytesView block,
+                                             std::int64_t now_unix_ms) {
+  const auto broken = [](const std::string& what) {
+    return fail(ErrorCode::invalid_argument, "compiled modules: " + what);
+  };
+  if (block.size() > kCompiledBytesMax) return broken("the block is too large");
+  TRY(const auto compiled, codec::from_cbor<Compiled>(block));
+  TRY(auto opened,
+      p2p::open_node_signed<Artifacts>(admission, kRole, compiled.record, now_unix_ms));
+  const Artifacts& record = opened.record;
+  if (record.engine.empty() || record.engine.size() > kTextBytesMax)
+    return broken("no engine is named");
+  if (record.artifacts.size() > kFunctionsMax) return broken("there are too many");
+  for (const Artifact& one : record.artifacts) {
+    if (!one.module.valid() || !one.artifact.valid() || one.bytes == 0 ||
+        one.bytes > kArtifactBytesMax)
+      return broken("one is no file of 1 byte to 48 MiB");
+  }
+  return opened;
+}
+
 Status check_receipt(const Receipt& r) {
   if (r.job.empty() || r.job.str().size() > kTextBytesMax) return invalid("no job");
   if (r.project.empty() || r.project.str().size() > kTextBytesMax) return invalid("no project");
   if (r.branch.empty() || r.branch.size() > kTextBytesMax) return invalid("no branch");
   if (r.deployment.type() != codec::ContentType::dag_cbor || !r.deployment.valid())
     return invalid("the deployment is no DAG-CBOR block");
+  if (r.compiled && (r.compiled->type() != codec::ContentType::dag_cbor || !r.compiled->valid()))
+    return invalid("what was compiled is no DAG-CBOR block");
   if (r.functions.size() > kFunctionsMax || r.hosts.size() > kHostsMax ||
       r.holders.size() > kHoldersMax)
     return invalid("too many functions, hosts or holders");

@@ -3,6 +3,7 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <tuple>
@@ -11,6 +12,7 @@
 #include "base/error.h"
 #include "codec/cid.h"
 #include "codec/record.h"
+#include "p2p/node_signed.h"
 
 namespace tau::monkey {
 
@@ -41,6 +43,9 @@ struct Receipt {
   std::vector<PeerId> holders;
   std::vector<BuiltFunction> functions;
   std::int64_t built_unix_ms = 0;
+  // A block of Compiled: machine code of the modules. Not part of the deployment, which is what the
+  // commit made and nothing else.
+  std::optional<codec::Cid> compiled;
   static constexpr auto fields() {
     return std::tuple{codec::field("job", &Receipt::job),
                       codec::field("project", &Receipt::project),
@@ -50,9 +55,58 @@ struct Receipt {
                       codec::field("hosts", &Receipt::hosts),
                       codec::field("holders", &Receipt::holders),
                       codec::field("functions", &Receipt::functions),
-                      codec::field("built", &Receipt::built_unix_ms)};
+                      codec::field("built", &Receipt::built_unix_ms),
+                      codec::field("compiled", &Receipt::compiled)};
   }
 };
+
+// Machine code that a monkey compiled ahead, so that who believes it need not compile. `artifact`
+// is a file (content/unixfs.h) of vm::Module::serialize().
+struct Artifact {
+  codec::Cid module;
+  codec::Cid artifact;
+  std::uint64_t bytes = 0;
+  static constexpr auto fields() {
+    return std::tuple{codec::field("module", &Artifact::module),
+                      codec::field("artifact", &Artifact::artifact),
+                      codec::field("bytes", &Artifact::bytes)};
+  }
+};
+
+// What monkey signs about the modules of a deployment. Machine code is believed by its signer
+// alone: it runs as the process that loads it.
+struct Artifacts {
+  static constexpr std::string_view kPurpose = "tau artifacts v1";
+  std::string engine;  // vm::Engine::compatibility(): version, settings, instruction set
+  std::vector<Artifact> artifacts;
+  std::int64_t made_unix_ms = 0;
+  static constexpr auto fields() {
+    return std::tuple{codec::field("engine", &Artifacts::engine),
+                      codec::field("artifacts", &Artifacts::artifacts),
+                      codec::field("made", &Artifacts::made_unix_ms)};
+  }
+};
+
+// The block that a receipt and its pointer name: the signed record, and links to the same files, so
+// that who holds everything below the block holds them. Only the record is believed.
+struct Compiled {
+  p2p::NodeSigned record;  // Artifacts
+  std::vector<codec::Cid> links;
+  static constexpr auto fields() {
+    return std::tuple{codec::field("record", &Compiled::record),
+                      codec::field("links", &Compiled::links)};
+  }
+};
+
+// Of one module: what one write of a node's store takes. 10 MiB of standard Go become about 35.
+inline constexpr std::size_t kArtifactBytesMax = 48u << 20;
+// A block that every bitswap peer accepts; 2,000 functions take about 400 KiB.
+inline constexpr std::size_t kCompiledBytesMax = 1u << 20;
+
+// Checks certificate (role monkey), signature and bounds. Whether the signer is believed is the
+// caller's question. Errors: permission_denied, invalid_argument.
+Result<p2p::Opened<Artifacts>> open_compiled(const p2p::Admission& admission, BytesView block,
+                                             std::int64_t now_unix_ms);
 
 // Bounds of a receipt, for whoever believes one: names, counts, lengths. Errors: invalid_argument.
 Status check_receipt(const Receipt& receipt);

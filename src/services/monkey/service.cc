@@ -79,6 +79,7 @@ Service::Service(runtime::Loop& loop, p2p::Host& host, command::Caller& caller, 
       cache_(kv),
       builder_(loop, exchange, runner, cache_, pool, within_memory(options_)),
       slots_(loop, jobs_that_fit(options_)),
+      artifacts_(loop, exchange, pool, cache_, identity, options_.engine),
       changed_(loop) {}
 
 Service::~Service() { CHECK(!tasks_); }
@@ -291,7 +292,27 @@ Task<Result<codec::Cid>> Service::build_and_publish(const Taken& taken, BuildLog
   receipt.hosts = std::move(built.hosts);
   receipt.functions = std::move(built.functions);
   TimePoint start = loop_.now();
-  CO_TRY(receipt.holders, hold(built.deployment));
+  {
+    runtime::TaskGroup beside(loop_);
+    const CancelWith end_with(co_await runtime::current_scope(), beside);
+    beside.spawn(compile_ahead(artifacts_, receipt.functions, log, receipt.compiled));
+    auto holders = co_await hold(built.deployment);
+    if (!holders) {
+      co_await beside.stop();
+      co_return fail(std::move(holders).error());
+    }
+    receipt.holders = std::move(*holders);
+    co_await beside.join();
+  }
+  if (receipt.compiled) {
+    const Status held = co_await holders_.hold_also(*receipt.compiled, receipt.holders);
+    if (!held && held.error().code() == ErrorCode::cancelled) co_return fail(held.error());
+    // Without it substrates compile for themselves.
+    if (!held) {
+      log.line("what was compiled ahead is not offered: " + held.error().message());
+      receipt.compiled.reset();
+    }
+  }
   const auto took = [&] { return (loop_.now() - start) / std::chrono::milliseconds(1); };
   log.line(fmt::format("held by {} hoarder{} after {} ms", receipt.holders.size(),
                        receipt.holders.size() == 1 ? "" : "s", took()));
@@ -316,6 +337,17 @@ Task<Result<std::vector<PeerId>>> Service::hold(codec::Cid deployment) {
     auto held = co_await holders_.hold(deployment);
     if (held || !passing(held.error()) || loop_.now() >= give_up) co_return held;
     CO_TRY_STATUS(runtime::sleep_for(kRetryTime));
+  }
+}
+
+// On failure there is nothing: substrates compile for themselves.
+Task<void> Service::compile_ahead(ArtifactMaker& artifacts, std::vector<BuiltFunction> functions,
+                                  BuildLog& log, std::optional<codec::Cid>& compiled) {
+  auto made = co_await artifacts.make(std::move(functions), log);
+  if (made) {
+    compiled = *made;
+  } else if (made.error().code() != ErrorCode::cancelled) {
+    log.line("nothing was compiled ahead: " + made.error().message());
   }
 }
 

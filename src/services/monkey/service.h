@@ -15,6 +15,7 @@
 #include "command/caller.h"
 #include "p2p/node_signed.h"
 #include "runtime/task_group.h"
+#include "services/monkey/artifacts.h"
 #include "services/monkey/builder.h"
 #include "services/monkey/holders.h"
 
@@ -27,6 +28,8 @@ struct Options {
   std::uint64_t memory_bytes_max = 4ull << 30;
   std::function<std::uint32_t()> load_percent;  // of this machine, for bids; none: 0
   BuilderOptions builder;
+  // Compiles ahead what was built, for substrates that believe this monkey; null: nothing is.
+  vm::Engine* engine = nullptr;
 };
 // How many jobs, and how many sandboxes, fit.
 std::size_t jobs_that_fit(const Options& options);
@@ -62,6 +65,8 @@ class Service {
   Task<void> work(Taken taken);
   Task<void> build_under_lease(Taken taken);
   Task<Result<codec::Cid>> build_and_publish(const Taken& taken, BuildLog& log);
+  static Task<void> compile_ahead(ArtifactMaker& artifacts, std::vector<BuiltFunction> functions,
+                                  BuildLog& log, std::optional<codec::Cid>& compiled);
   Task<void> renew(const Taken& taken, runtime::Scope& build);
   Task<Result<std::vector<PeerId>>> hold(codec::Cid deployment);
   Task<Status> confirm(const Taken& taken);
@@ -78,6 +83,7 @@ class Service {
   Options options_;
   ModuleCache cache_;
   Builder builder_;
+  ArtifactMaker artifacts_;
 
   std::set<PeerId> served_;  // patricks that jobs are taken from
   std::size_t building_ = 0;

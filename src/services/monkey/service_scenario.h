@@ -147,6 +147,11 @@ class FakeHolders final : public Holders {
     held.push_back(root);
     co_return std::vector<PeerId>{self_};
   }
+  Task<Status> hold_also(codec::Cid root, std::vector<PeerId>) override {
+    CO_TRY(const auto held_now, hold(root));
+    (void)held_now;
+    co_return Status{};
+  }
   std::vector<codec::Cid> held;
   bool refuse = false;
 

@@ -21,26 +21,31 @@ Task<void> answer_on(Control& control, std::function<Task<Result<T>>(Control&)> 
 }  // namespace
 
 Control::Control(runtime::Loop& loop, tns::Client& tns, content::Exchange& exchange,
-                 vm::Engine& engine, runtime::ThreadPool& pool, Sites::Options sites,
+                 vm::Engine& engine, runtime::ThreadPool& pool, store::Kv& kv,
+                 const p2p::Admission& admission, ReadyModules::Options ready, Sites::Options sites,
                  Logs::Options logs, Logger log)
     : loop_(loop),
       tns_(tns),
-      log_(std::move(log)),
-      sites_(loop, exchange, engine, pool, sites),
+      log_(log),
+      ready_(loop, exchange, engine, pool, kv, admission, std::move(ready), std::move(log)),
+      sites_(loop, exchange, engine, pool, ready_, sites),
       logs_(loop, logs),
       tasks_(loop) {}
 
-void Control::start() {
+Task<Status> Control::start() {
+  CO_TRY_STATUS(ready_.start());
   self_ = std::make_shared<Control*>(this);
   tns_.on_moved([self = self_](const tns::Moved& moved) {
     if (*self) (*self)->moved(moved);
   });
+  co_return Status{};
 }
 
 Task<void> Control::stop() {
   if (self_) *self_ = nullptr;
   co_await tasks_.stop();
   co_await sites_.stop();
+  co_await ready_.stop();
 }
 
 Task<Result<Resolved>> Control::resolve(std::string host) {
@@ -55,6 +60,7 @@ Task<Result<Resolved>> Control::resolve(std::string host) {
   const TimePoint looked_up = loop_.now();
   resolved.tns = looked_up - begun;
   const tns::Pointer& pointer = *resolved.pointer;
+  ready_.expect(pointer.compiled, pointer.holders);
   CO_TRY(resolved.site, sites_.site(pointer.deployment, pointer.project, pointer.holders));
   resolved.deployment = loop_.now() - looked_up;
   resolved.routed_host = tns::routed_host(pointer, host);
@@ -64,9 +70,9 @@ Task<Result<Resolved>> Control::resolve(std::string host) {
   co_return resolved;
 }
 
-Task<Result<std::shared_ptr<const LoadedModule>>> Control::module(codec::Cid cid,
-                                                                  std::vector<PeerId> hints) {
-  co_return co_await sites_.module(cid, std::move(hints));
+Task<Result<std::shared_ptr<const LoadedModule>>> Control::module(
+    codec::Cid cid, std::shared_ptr<const tns::Pointer> pointer) {
+  co_return co_await sites_.module(cid, pointer->compiled, pointer->holders);
 }
 
 void Control::say(Output output) {
@@ -94,7 +100,7 @@ Task<void> Control::prefetch(std::string host) {
   if (!resolved) co_return;
   const auto& functions = resolved->site->deployment.functions;
   for (std::size_t i = 0; i < std::min(functions.size(), kPrefetchMax); ++i) {
-    const auto loaded = co_await sites_.module(functions[i].module, resolved->pointer->holders);
+    const auto loaded = co_await module(functions[i].module, resolved->pointer);
     if (!loaded) log_.debug("prefetch of " + functions[i].name + ": " + loaded.error().message());
   }
 }
@@ -114,11 +120,13 @@ Task<Result<Resolved>> Bridge::resolve(std::string host) {
       [host = std::move(host)](Control& control) { return control.resolve(host); });
 }
 
-Task<Result<std::shared_ptr<const LoadedModule>>> Bridge::module(codec::Cid cid,
-                                                                 std::vector<PeerId> hints) {
-  if (same()) co_return co_await control_.module(cid, std::move(hints));
+Task<Result<std::shared_ptr<const LoadedModule>>> Bridge::module(
+    codec::Cid cid, std::shared_ptr<const tns::Pointer> pointer) {
+  if (same()) co_return co_await control_.module(cid, std::move(pointer));
   co_return co_await hop<std::shared_ptr<const LoadedModule>>(
-      [cid, hints = std::move(hints)](Control& control) { return control.module(cid, hints); });
+      [cid, pointer = std::move(pointer)](Control& control) {
+        return control.module(cid, pointer);
+      });
 }
 
 void Bridge::say(Output output) {

@@ -39,15 +39,17 @@ struct Output {
 class Control {
  public:
   Control(runtime::Loop& loop, tns::Client& tns, content::Exchange& exchange, vm::Engine& engine,
-          runtime::ThreadPool& pool, Sites::Options sites, Logs::Options logs, Logger log);
+          runtime::ThreadPool& pool, store::Kv& kv, const p2p::Admission& admission,
+          ReadyModules::Options ready, Sites::Options sites, Logs::Options logs, Logger log);
 
-  void start();
+  Task<Status> start();
   Task<void> stop();  // idempotent
 
   // Errors: not_found, invalid_argument (no host name), and why it cannot be served now.
   Task<Result<Resolved>> resolve(std::string host);
-  Task<Result<std::shared_ptr<const LoadedModule>>> module(codec::Cid cid,
-                                                           std::vector<PeerId> hints);
+  // A module of the deployment that `pointer` points to.
+  Task<Result<std::shared_ptr<const LoadedModule>>> module(
+      codec::Cid cid, std::shared_ptr<const tns::Pointer> pointer);
   void say(Output output);
 
   runtime::Loop& loop() const { return loop_; }
@@ -64,6 +66,7 @@ class Control {
   runtime::Loop& loop_;
   tns::Client& tns_;
   Logger log_;
+  ReadyModules ready_;
   Sites sites_;
   Logs logs_;
   std::atomic<std::uint64_t> generation_{1};
@@ -79,8 +82,9 @@ class Bridge {
       : loop_(loop), control_(control), backlog_(std::make_shared<std::atomic<std::size_t>>(0)) {}
 
   Task<Result<Resolved>> resolve(std::string host);
-  Task<Result<std::shared_ptr<const LoadedModule>>> module(codec::Cid cid,
-                                                           std::vector<PeerId> hints);
+  // A module of the deployment that `pointer` points to.
+  Task<Result<std::shared_ptr<const LoadedModule>>> module(
+      codec::Cid cid, std::shared_ptr<const tns::Pointer> pointer);
   void say(Output output);
   std::uint64_t generation() const { return control_.generation(); }
 

@@ -47,6 +47,18 @@ std::string source_note(tns::Client::Source source) {
   return "cached";
 }
 
+std::string compile_note(CompiledBy by) {
+  switch (by) {
+    case CompiledBy::earlier:
+      return "compiled here before";
+    case CompiledBy::trusted:
+      return "compiled ahead by a trusted node";
+    case CompiledBy::this_request:
+      break;
+  }
+  return "";
+}
+
 void count(std::atomic<std::uint64_t>& counter) {
   // One writer: no locked instruction is needed.
   counter.store(counter.load(std::memory_order_relaxed) + 1, std::memory_order_relaxed);
@@ -97,7 +109,7 @@ Trace Sample::to_trace() const {
   if (loaded) {
     trace.steps.push_back(
         {"fetch", to_us(fetch), from_peers ? "from other nodes" : "on this node"});
-    trace.steps.push_back({"compile", to_us(compile), ""});
+    trace.steps.push_back({"compile", to_us(compile), compile_note(compiled_by)});
   } else {
     trace.steps.push_back({"fetch", 0, "cached"});
     trace.steps.push_back({"compile", 0, "cached"});
@@ -250,12 +262,13 @@ Task<Result<std::shared_ptr<const LoadedModule>>> DataPlane::load(EntryPointer e
                                                                   std::size_t function,
                                                                   Sample& sample) {
   const TimePoint begun = loop_.now();
-  CO_TRY(auto loaded, bridge_.module(entry->site->deployment.functions[function].module,
-                                     entry->pointer->holders));
+  CO_TRY(auto loaded,
+         bridge_.module(entry->site->deployment.functions[function].module, entry->pointer));
   // This request's part of the waiting: another one may have begun the work.
   const Duration waited = loop_.now() - begun;
   sample.loaded = true;
   sample.from_peers = loaded->from_peers;
+  sample.compiled_by = loaded->compiled_by;
   sample.compile = std::min(loaded->compile, waited);
   sample.fetch = std::min(loaded->fetch, waited - sample.compile);
   entry->slots[function]->module = loaded;

@@ -30,6 +30,7 @@ struct Sample {
   bool resolved = false;  // asked the control loop about the host
   bool loaded = false;    // asked it for the module
   bool from_peers = false;
+  CompiledBy compiled_by = CompiledBy::this_request;
   tns::Client::Source source = tns::Client::Source::cache;
   Duration total{}, tns{}, deployment{}, fetch{}, compile{}, body{}, instantiate{}, run{};
 

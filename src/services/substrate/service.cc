@@ -14,15 +14,17 @@ struct Service::Running {
 };
 
 Service::Service(runtime::Loop& loop, command::Router& router, tns::Client& tns,
-                 content::Exchange& exchange, vm::Engine& engine, runtime::ThreadPool& pool,
-                 Random& random, std::vector<Plane> planes, Options options, Logger log)
+                 content::Exchange& exchange, store::Kv& kv, const p2p::Admission& admission,
+                 vm::Engine& engine, runtime::ThreadPool& pool, Random& random,
+                 std::vector<Plane> planes, Options options, Logger log)
     : loop_(loop),
       router_(router),
       exchange_(exchange),
       random_(random),
       options_(std::move(options)),
       log_(log),
-      control_(loop, tns, exchange, engine, pool, options_.sites, options_.logs, log) {
+      control_(loop, tns, exchange, engine, pool, kv, admission, options_.ready, options_.sites,
+               options_.logs, log) {
   for (const Plane& plane : planes) planes_.push_back(std::make_unique<Running>(plane));
 }
 Service::~Service() { CHECK(!running_); }
@@ -72,7 +74,10 @@ Task<Status> Service::start_plane(Running& plane) {
 Task<Status> Service::start() {
   CHECK(!running_);
   running_ = true;
-  control_.start();
+  if (const Status ready = co_await control_.start(); !ready) {
+    running_ = false;
+    co_return ready;
+  }
   for (const auto& plane : planes_) {
     const Status started = co_await start_plane(*plane);
     if (started) continue;

@@ -19,6 +19,7 @@ struct Options {
   // a machine share. A port of 0 takes a free one; the others with 0 then take the same.
   std::vector<net::Endpoint> listen;
   DataPlane::Options plane;
+  ReadyModules::Options ready;
   Sites::Options sites;
   Logs::Options logs;
 };
@@ -33,11 +34,12 @@ class Service {
  public:
   // `random` must be safe to call from the loops of all planes.
   Service(runtime::Loop& loop, command::Router& router, tns::Client& tns,
-          content::Exchange& exchange, vm::Engine& engine, runtime::ThreadPool& pool,
-          Random& random, std::vector<Plane> planes, Options options, Logger log);
+          content::Exchange& exchange, store::Kv& kv, const p2p::Admission& admission,
+          vm::Engine& engine, runtime::ThreadPool& pool, Random& random, std::vector<Plane> planes,
+          Options options, Logger log);
   ~Service();
 
-  // Errors: as net::Network::listen.
+  // Errors: as net::Network::listen, and those of `kv`.
   Task<Status> start();
   Task<void> stop();
 

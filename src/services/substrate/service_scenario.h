@@ -5,6 +5,7 @@
 
 #include <map>
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -27,6 +28,7 @@ class ScriptModule final : public vm::Module {
  public:
   explicit ScriptModule(std::string script) : script_(std::move(script)) {}
   bool has_function(std::string_view) const override { return true; }
+  Result<Bytes> serialize() const override { return to_bytes("machine code of " + script_); }
   Task<std::expected<vm::RunTimes, vm::RunFailure>> run(std::string_view, std::uint32_t,
                                                         void* context,
                                                         vm::RunLimits limits) const override {
@@ -68,14 +70,22 @@ class ScriptModule final : public vm::Module {
 
 class ScriptEngine final : public vm::Engine {
  public:
-  Result<std::shared_ptr<const vm::Module>> compile(BytesView wasm) override {
-    ++compiled;
+  Result<std::shared_ptr<const vm::Module>> compile(BytesView wasm, vm::Effort effort) override {
+    ++(effort == vm::Effort::quick ? compiled_quickly : compiled);
     if (as_text(wasm) == "broken")
       return fail(ErrorCode::invalid_argument, "unknown import env.missing");
     return std::make_shared<ScriptModule>(to_text(wasm));
   }
-  std::string compatibility() const override { return "script"; }
-  std::atomic<int> compiled{0};
+  Result<std::shared_ptr<const vm::Module>> load(BytesView artifact) override {
+    ++loaded;
+    if (!as_text(artifact).starts_with(kMark))
+      return fail(ErrorCode::invalid_argument, "no machine code");
+    return std::make_shared<ScriptModule>(to_text(artifact.subspan(kMark.size())));
+  }
+  std::string compatibility() const override { return version; }
+  static constexpr std::string_view kMark = "machine code of ";
+  std::string version = "script 1";
+  std::atomic<int> compiled{0}, compiled_quickly{0}, loaded{0};
 };
 
 struct Tns {
@@ -115,7 +125,12 @@ class World {
  public:
   World(runtime::Loop& loop, command::Members::HostFactory hosts, net::Network& network,
         std::vector<Plane> planes, std::size_t threads, vm::Engine& engine, std::uint16_t port = 0)
-      : loop_(loop), network_(network), members_(loop, random_, std::move(hosts)), pool_(threads) {
+      : loop_(loop),
+        network_(network),
+        members_(loop, random_, std::move(hosts)),
+        pool_(threads),
+        engine_(engine),
+        planes_(std::move(planes)) {
     members_.add({"substrate"});
     members_.add({"tns"});
     members_.add({"hoarder"});
@@ -125,14 +140,22 @@ class World {
           std::make_unique<content::Exchange>(loop, *members_[i].host, stores_[i].blocks, Logger());
     client_ = std::make_unique<tns::Client>(loop, *members_[0].host, members_[0].caller,
                                             members_[0].admission, Logger());
-    Options options;
-    options.listen = {{"127.0.0.1", port}};
-    options.plane.suffix = "test.localhost";
-    options.plane.body_bytes_max = 1000;
-    options.plane.bodies_bytes_max = 10'000;
-    service =
-        std::make_unique<Service>(loop, members_[0].router, *client_, *exchanges_[0], engine, pool_,
-                                  system_random_, std::move(planes), std::move(options), Logger());
+    options_.listen = {{"127.0.0.1", port}};
+    options_.plane.suffix = "test.localhost";
+    options_.plane.body_bytes_max = 1000;
+    options_.plane.bodies_bytes_max = 10'000;
+    make_service();
+  }
+  void make_service() {
+    service = std::make_unique<Service>(loop_, members_[0].router, *client_, *exchanges_[0],
+                                        own_kv_, members_[0].admission, engine_, pool_,
+                                        system_random_, planes_, options_, Logger());
+  }
+  // The substrate as it comes back with its disk.
+  Task<Status> restart() {
+    co_await service->stop();
+    make_service();
+    co_return co_await service->start();
   }
 
   Task<Status> start() {
@@ -179,6 +202,7 @@ class World {
     pointer.deployment = deployment;
     pointer.hosts = {"hello.test.localhost"};
     pointer.holders = {members_[2].identity.id()};
+    pointer.compiled = compiled;
     tns_->pointers["hello.test.localhost"] = pointer;
     if (!gossip) return {};
     return members_[1].host->publish(
@@ -204,11 +228,16 @@ class World {
   SystemRandom system_random_;  // the planes' loops share it
   command::Members members_;
   std::map<std::size_t, Store> stores_;
+  store::MemoryKv own_kv_;  // of the substrate
   std::map<std::size_t, std::unique_ptr<content::Exchange>> exchanges_;
   std::unique_ptr<Tns> tns_;
   std::unique_ptr<tns::Client> client_;
   runtime::ThreadPool pool_;
+  vm::Engine& engine_;
+  std::vector<Plane> planes_;
+  Options options_;
   std::unique_ptr<Service> service;
+  std::optional<codec::Cid> compiled;  // of the next pointer
   ProjectId project{id_of("project")};
   std::uint64_t seq_ = 0;
   bool gossip = true;  // whether moves are told

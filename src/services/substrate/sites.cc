@@ -8,6 +8,8 @@ namespace tau::substrate {
 namespace {
 
 constexpr std::size_t kBrokenMax = 1'000;
+// Bytes of machine code for a byte of wasm, about.
+constexpr std::uint64_t kCodePerWasm = 4;
 
 template <class Map>
 auto least_recently_used(Map& map) {
@@ -25,12 +27,14 @@ std::unexpected<Error> not_fetched(Error error, std::string what) {
 }  // namespace
 
 Sites::Sites(runtime::Loop& loop, content::Exchange& exchange, vm::Engine& engine,
-             runtime::ThreadPool& pool, Options options)
+             runtime::ThreadPool& pool, ReadyModules& ready, Options options)
     : loop_(loop),
       exchange_(exchange),
       engine_(engine),
       pool_(pool),
+      ready_(ready),
       options_(options),
+      improving_(loop, 1),
       site_flights_(loop),
       module_flights_(loop),
       tasks_(loop) {}
@@ -74,6 +78,7 @@ Task<Result<Sites::SitePointer>> Sites::load_site(codec::Cid cid, ProjectId proj
 }
 
 Task<Result<std::shared_ptr<const LoadedModule>>> Sites::module(codec::Cid cid,
+                                                                std::optional<codec::Cid> compiled,
                                                                 std::vector<PeerId> hints) {
   const TimePoint now = loop_.now();
   if (const auto found = modules_.find(cid); found != modules_.end()) {
@@ -84,11 +89,33 @@ Task<Result<std::shared_ptr<const LoadedModule>>> Sites::module(codec::Cid cid,
     if (broken->second.until > now) co_return fail(broken->second.error);
     broken_.erase(broken);
   }
-  co_return co_await module_flights_.get(tasks_, cid,
-                                         [&] { return load_module(cid, std::move(hints)); });
+  co_return co_await module_flights_.get(
+      tasks_, cid, [&] { return load_module(cid, compiled, std::move(hints)); });
 }
 
-Task<Result<Sites::ModulePointer>> Sites::load_module(codec::Cid cid, std::vector<PeerId> hints) {
+Task<Result<Sites::ModulePointer>> Sites::load_module(codec::Cid cid,
+                                                      std::optional<codec::Cid> compiled,
+                                                      std::vector<PeerId> hints) {
+  const TimePoint begun = loop_.now();
+  const std::uint64_t fetches = exchange_.counters().fetches;
+  auto ready = co_await ready_.find_own(cid);
+  const CompiledBy by = ready ? CompiledBy::earlier : CompiledBy::trusted;
+  if (!ready) ready = co_await ready_.find_trusted(cid, compiled, hints);
+  last_load_ = loop_.now();
+  if (!ready) co_return co_await compile_module(cid, std::move(hints));
+  auto loaded = std::make_shared<LoadedModule>();
+  loaded->module = std::move(ready->module);
+  loaded->wasm_bytes = ready->bytes / kCodePerWasm;
+  loaded->compiled_by = by;
+  loaded->from_peers = exchange_.counters().fetches > fetches;
+  loaded->fetch = loop_.now() - begun;
+  loaded->used_ns.store(loop_.now().since_start.count(), std::memory_order_relaxed);
+  keep(cid, loaded);
+  co_return loaded;
+}
+
+Task<Result<Sites::ModulePointer>> Sites::compile_module(codec::Cid cid,
+                                                         std::vector<PeerId> hints) {
   auto loaded = std::make_shared<LoadedModule>();
   const TimePoint begun = loop_.now();
   const std::uint64_t fetches = exchange_.counters().fetches;
@@ -103,18 +130,61 @@ Task<Result<Sites::ModulePointer>> Sites::load_module(codec::Cid cid, std::vecto
   loaded->fetch = fetched - begun;
   loaded->from_peers = exchange_.counters().fetches > fetches;
   loaded->wasm_bytes = wasm->size();
-  auto compiled = co_await pool_.run([this, &wasm] { return engine_.compile(*wasm); });
+  const vm::Effort effort =
+      wasm->size() >= options_.quick_bytes_min ? vm::Effort::quick : vm::Effort::full;
+  auto compiled =
+      co_await pool_.run([this, &wasm, effort] { return engine_.compile(*wasm, effort); });
   if (!compiled) {
     Error error = std::move(compiled).error().context("compiling module " + cid.to_string());
     if (broken_.size() >= kBrokenMax) broken_.clear();
     broken_.insert_or_assign(cid, Broken{error, loop_.now() + options_.broken_time});
     co_return fail(std::move(error));
   }
-  loaded->compile = loop_.now() - fetched;
+  last_load_ = loop_.now();
+  loaded->compile = last_load_ - fetched;
   loaded->module = std::move(*compiled);
   loaded->used_ns.store(loop_.now().since_start.count(), std::memory_order_relaxed);
   keep(cid, loaded);
+  if (effort == vm::Effort::quick) {
+    tasks_.spawn(improve(cid));
+  } else {
+    tasks_.spawn(ready_.keep(cid, loaded->module));
+  }
   co_return loaded;
+}
+
+// Compiles once more, well, what was compiled quickly: when it is calm, for it takes twice the
+// time, and no request waits for it.
+Task<void> Sites::improve(codec::Cid cid) {
+  const TimePoint begun = loop_.now();
+  const auto permit = co_await improving_.acquire();
+  if (!permit) co_return;
+  for (TimePoint calm = last_load_ + options_.calm_time;
+       loop_.now() < calm && loop_.now() - begun < options_.calm_wait_max;
+       calm = last_load_ + options_.calm_time) {
+    if (!co_await runtime::sleep_for(calm - loop_.now())) co_return;
+  }
+  (void)co_await compile_well(cid);  // on failure, what is there serves on
+}
+
+Task<Status> Sites::compile_well(codec::Cid cid) {
+  if (!modules_.contains(cid)) co_return Status{};
+  content::LocalSource local(exchange_.blocks());
+  CO_TRY(const Bytes wasm, content::read_file(local, cid, options_.module_bytes_max));
+  auto compiled =
+      co_await pool_.run([this, &wasm] { return engine_.compile(wasm, vm::Effort::full); });
+  if (!compiled) co_return fail(std::move(compiled).error());
+  co_await ready_.keep(cid, *compiled);
+  if (const auto found = modules_.find(cid); found != modules_.end()) {
+    const LoadedModule& quick = *found->second;
+    auto better = std::make_shared<LoadedModule>();
+    better->module = std::move(*compiled);
+    better->wasm_bytes = quick.wasm_bytes;
+    better->compiled_by = CompiledBy::earlier;
+    better->used_ns.store(quick.used_ns.load(std::memory_order_relaxed), std::memory_order_relaxed);
+    found->second = std::move(better);  // planes notice that the other one is gone
+  }
+  co_return Status{};
 }
 
 void Sites::keep(codec::Cid cid, ModulePointer module) {

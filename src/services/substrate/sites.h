@@ -7,6 +7,7 @@
 #include <cstdint>
 #include <map>
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -16,6 +17,7 @@
 #include "project/deployment.h"
 #include "runtime/task_group.h"
 #include "runtime/thread_pool.h"
+#include "services/substrate/ready_modules.h"
 #include "services/substrate/single_flight.h"
 #include "vm/engine.h"
 
@@ -31,9 +33,13 @@ struct Site {
   mutable std::atomic<std::int64_t> used_ns{0};
 };
 
+// Where a module's machine code came from.
+enum class CompiledBy : std::uint8_t { this_request, earlier, trusted };
+
 struct LoadedModule {
   std::shared_ptr<const vm::Module> module;
-  std::uint64_t wasm_bytes = 0;
+  std::uint64_t wasm_bytes = 0;  // about, where the wasm itself was not needed
+  CompiledBy compiled_by = CompiledBy::this_request;
   Duration fetch{}, compile{};
   bool from_peers = false;
   mutable std::atomic<std::int64_t> used_ns{0};
@@ -50,10 +56,15 @@ class Sites {
     Duration fetch_time_max = std::chrono::seconds(10);
     // How long a module that does not compile is not tried again.
     Duration broken_time = std::chrono::seconds(5);
+    // From this size on a module is compiled quickly for the request that waits, and well once no
+    // module was loaded for `calm_time`, or `calm_wait_max` is over.
+    std::size_t quick_bytes_min = 24u << 10;
+    Duration calm_time = std::chrono::seconds(1);
+    Duration calm_wait_max = std::chrono::seconds(30);
   };
 
   Sites(runtime::Loop& loop, content::Exchange& exchange, vm::Engine& engine,
-        runtime::ThreadPool& pool, Options options);
+        runtime::ThreadPool& pool, ReadyModules& ready, Options options);
 
   Task<void> stop();
 
@@ -62,7 +73,9 @@ class Sites {
   Task<Result<std::shared_ptr<const Site>>> site(codec::Cid cid, ProjectId project,
                                                  std::vector<PeerId> hints);
   // Errors: as site(); invalid_argument (it does not compile: says why).
+  // `compiled` is what the pointer says about machine code.
   Task<Result<std::shared_ptr<const LoadedModule>>> module(codec::Cid cid,
+                                                           std::optional<codec::Cid> compiled,
                                                            std::vector<PeerId> hints);
   bool has_module(const codec::Cid& cid) const { return modules_.contains(cid); }
   std::uint64_t modules_fetched() const { return modules_fetched_; }
@@ -76,14 +89,21 @@ class Sites {
   };
 
   Task<Result<SitePointer>> load_site(codec::Cid cid, ProjectId project, std::vector<PeerId> hints);
-  Task<Result<ModulePointer>> load_module(codec::Cid cid, std::vector<PeerId> hints);
+  Task<Result<ModulePointer>> load_module(codec::Cid cid, std::optional<codec::Cid> compiled,
+                                          std::vector<PeerId> hints);
+  Task<Result<ModulePointer>> compile_module(codec::Cid cid, std::vector<PeerId> hints);
+  Task<void> improve(codec::Cid cid);
+  Task<Status> compile_well(codec::Cid cid);
   void keep(codec::Cid cid, ModulePointer module);
 
   runtime::Loop& loop_;
   content::Exchange& exchange_;
   vm::Engine& engine_;
   runtime::ThreadPool& pool_;
+  ReadyModules& ready_;
   Options options_;
+  runtime::Semaphore improving_;  // one at a time: requests come first
+  TimePoint last_load_;
   std::map<codec::Cid, SitePointer> sites_;
   std::map<codec::Cid, ModulePointer> modules_;
   std::map<codec::Cid, Broken> broken_;

@@ -55,6 +55,9 @@ struct Pointer {
   // The lease that patrick's job was built under; pointers are in the order of (seq, fence).
   // Absent: 0.
   std::optional<std::uint64_t> fence = std::nullopt;
+  // monkey::Compiled, machine code of the deployment's modules: a hint, for who believes its
+  // signer.
+  std::optional<codec::Cid> compiled;
   static constexpr auto fields() {
     return std::tuple{codec::field("project", &Pointer::project),
                       codec::field("branch", &Pointer::branch),
@@ -63,7 +66,8 @@ struct Pointer {
                       codec::field("hosts", &Pointer::hosts),
                       codec::field("holders", &Pointer::holders),
                       codec::field("moved", &Pointer::moved_unix_ms),
-                      codec::field("fence", &Pointer::fence)};
+                      codec::field("fence", &Pointer::fence),
+                      codec::field("compiled", &Pointer::compiled)};
   }
   std::pair<std::uint64_t, std::uint64_t> version() const { return {seq, fence.value_or(0)}; }
   friend bool operator==(const Pointer&, const Pointer&) = default;

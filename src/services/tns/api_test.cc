@@ -12,7 +12,8 @@ Pointer sample() {
           codec::Cid::of(codec::ContentType::dag_cbor, as_bytes("{}")),
           {"hello.x.localhost"},
           {PeerId("peer1")},
-          1'700'000'000'000};
+          1'700'000'000'000,
+          {}};
 }
 
 // The expected bytes come from a separate DAG-CBOR encoder.

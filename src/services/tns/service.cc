@@ -112,6 +112,9 @@ Result<MovePointer> Service::check_chain(const Publish::Request& request) const 
   TRY_STATUS(check_branch(built.branch));
   if (!built.deployment.valid() || built.deployment.type() != codec::ContentType::dag_cbor)
     return fail(ErrorCode::invalid_argument, "the receipt names no deployment");
+  if (built.compiled &&
+      (!built.compiled->valid() || built.compiled->type() != codec::ContentType::dag_cbor))
+    return fail(ErrorCode::invalid_argument, "what the receipt calls compiled is no block of it");
   if (built.holders.size() > kHoldersMax)
     return fail(ErrorCode::invalid_argument,
                 "a pointer names at most " + std::to_string(kHoldersMax) + " holders");
@@ -127,6 +130,7 @@ Result<MovePointer> Service::check_chain(const Publish::Request& request) const 
   move.pointer.deployment = built.deployment;
   move.pointer.holders = built.holders;
   move.pointer.moved_unix_ms = now;
+  move.pointer.compiled = built.compiled;
   return move;
 }
 

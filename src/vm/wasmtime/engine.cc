@@ -18,6 +18,8 @@ namespace {
 // Larger modules exist, but compiling one would hold a thread for a minute.
 constexpr std::size_t kModuleBytesMax = 64u << 20;
 
+rust::Slice<const std::uint8_t> slice_of(BytesView bytes) { return {bytes.data(), bytes.size()}; }
+
 // What wasmtime calls for every host function; `engine.rs` describes the parameters.
 extern "C" std::uint8_t tau_vm_dispatch(std::size_t function, std::size_t context,
                                         std::uint8_t* memory, std::size_t memory_bytes,
@@ -114,6 +116,15 @@ class WasmtimeModule final : public Module {
     return find(export_name).has_value();
   }
 
+  Result<Bytes> serialize() const override {
+    try {
+      const auto artefact = module_->serialize();
+      return Bytes(artefact.begin(), artefact.end());
+    } catch (const rust::Error& e) {
+      return fail(ErrorCode::internal, std::string("serialize a module: ") + e.what());
+    }
+  }
+
  private:
   using Loop = runtime::Loop;
 
@@ -133,7 +144,7 @@ class WasmtimeEngine final : public Engine {
   explicit WasmtimeEngine(rust::Box<native::wasm::Engine> engine)
       : engine_(std::move(engine)), compatibility_(std::string(engine_->compatibility())) {}
 
-  Result<std::shared_ptr<const Module>> compile(BytesView wasm) override {
+  Result<std::shared_ptr<const Module>> compile(BytesView wasm, Effort effort) override {
     if (wasm.size() > kModuleBytesMax) {
       return fail(ErrorCode::resource_exhausted,
                   fmt::format("the module has {} bytes, at most {} are compiled", wasm.size(),
@@ -141,7 +152,14 @@ class WasmtimeEngine final : public Engine {
     }
     try {
       return std::make_shared<const WasmtimeModule>(
-          engine_->compile(rust::Slice<const std::uint8_t>(wasm.data(), wasm.size())));
+          engine_->compile(slice_of(wasm), effort == Effort::quick));
+    } catch (const rust::Error& e) {
+      return fail(ErrorCode::invalid_argument, e.what());
+    }
+  }
+  Result<std::shared_ptr<const Module>> load(BytesView artefact) override {
+    try {
+      return std::make_shared<const WasmtimeModule>(engine_->load(slice_of(artefact)));
     } catch (const rust::Error& e) {
       return fail(ErrorCode::invalid_argument, e.what());
     }

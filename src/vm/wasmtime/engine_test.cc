@@ -2,6 +2,7 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <array>
 #include <cstring>
 #include <latch>
@@ -59,7 +60,7 @@ std::unique_ptr<Engine> make(std::uint32_t runs_max = 16) {
 }
 
 std::shared_ptr<const Module> compile(Engine& engine, std::string_view text) {
-  auto module = engine.compile(as_bytes(text));
+  auto module = engine.compile(as_bytes(text), Effort::full);
   if (!module) throw std::runtime_error(module.error().to_string());
   return *module;
 }
@@ -106,7 +107,8 @@ TEST(WasmtimeEngine, PassesAllFourValueTypesAsCells) {
 TEST(WasmtimeEngine, NamesEveryImportThatItDoesNotOffer) {
   const auto engine = make();
   const auto module = engine->compile(as_bytes(R"((module (import "a" "b" (func))
-    (import "host" "note" (func (param i64) (result i64))) (import "c" "d" (func))))"));
+    (import "host" "note" (func (param i64) (result i64))) (import "c" "d" (func))))"),
+                                      Effort::full);
   ASSERT_FALSE(module);
   EXPECT_EQ(module.error().code(), ErrorCode::invalid_argument);
   EXPECT_NE(module.error().message().find("a.b, c.d"), std::string::npos)
@@ -115,8 +117,8 @@ TEST(WasmtimeEngine, NamesEveryImportThatItDoesNotOffer) {
 
 TEST(WasmtimeEngine, RefusesAnImportOfAnotherType) {
   const auto engine = make();
-  const auto module =
-      engine->compile(as_bytes(R"((module (import "host" "note" (func (param i32)))))"));
+  const auto module = engine->compile(
+      as_bytes(R"((module (import "host" "note" (func (param i32)))))"), Effort::full);
   ASSERT_FALSE(module);
   EXPECT_NE(module.error().message().find("note"), std::string::npos) << module.error().message();
 }
@@ -124,13 +126,15 @@ TEST(WasmtimeEngine, RefusesAnImportOfAnotherType) {
 TEST(WasmtimeEngine, RefusesBytesThatAreNoModule) {
   const auto engine = make();
   for (const std::string_view bytes : {"", "\0asm", "pong", "\0asm\1\0\0\0\xff\xff\xff"}) {
-    EXPECT_FALSE(engine->compile(as_bytes(bytes)));
+    EXPECT_FALSE(engine->compile(as_bytes(bytes), Effort::full));
+    EXPECT_FALSE(engine->compile(as_bytes(bytes), Effort::quick));
   }
 }
 
 TEST(WasmtimeEngine, RefusesTheTextFormatUnlessAsked) {
   const auto engine = make_wasmtime_engine(functions(), {.runs_max = 1}).value();
-  EXPECT_FALSE(engine->compile(as_bytes("(module)")));
+  EXPECT_FALSE(engine->compile(as_bytes("(module)"), Effort::full));
+  EXPECT_FALSE(engine->compile(as_bytes("(module)"), Effort::quick));
 }
 
 TEST(WasmtimeEngine, KnowsWhichExportsTakeAnEvent) {
@@ -385,6 +389,69 @@ TEST(WasmtimeEngine, KeepsAModuleUsableAfterTheEngineIsGone) {
   engine.reset();
   Seen seen;
   EXPECT_EQ(run(*endless, "f", seen, {.time_max = 20ms}).error().kind, Kind::timeout);
+}
+
+constexpr std::string_view kAdder = R"((module
+  (import "host" "note" (func $note (param i64) (result i64)))
+  (memory (export "memory") 1) (data (i32.const 0) "\05")
+  (func (export "f") (param i32)
+    (drop (call $note (i64.extend_i32_u (i32.add (local.get 0) (i32.load8_u (i32.const 0)))))))))";
+
+TEST(WasmtimeEngine, RunsWhatWasCompiledQuicklyAsWhatWasCompiledWell) {
+  const auto engine = make();
+  for (const Effort effort : {Effort::quick, Effort::full}) {
+    const auto module = engine->compile(as_bytes(kAdder), effort);
+    ASSERT_TRUE(module) << module.error().message();
+    Seen seen;
+    ASSERT_TRUE(run(**module, "f", seen));
+    EXPECT_EQ(seen.numbers, (std::vector<std::uint64_t>{12}));
+  }
+}
+
+TEST(WasmtimeEngine, LoadsWhatAnotherEngineOfTheSameKindCompiled) {
+  const auto one = make(), other = make(3);
+  ASSERT_EQ(one->compatibility(), other->compatibility());
+  for (const Effort effort : {Effort::quick, Effort::full}) {
+    const Bytes artifact = (*one->compile(as_bytes(kAdder), effort))->serialize().value();
+    const auto module = other->load(artifact);
+    ASSERT_TRUE(module) << module.error().message();
+    EXPECT_TRUE((*module)->has_function("f"));
+    Seen seen;
+    ASSERT_TRUE(run(**module, "f", seen));
+    EXPECT_EQ(seen.numbers, (std::vector<std::uint64_t>{12}));
+    EXPECT_EQ((*module)->serialize().value(), artifact);
+  }
+}
+
+TEST(WasmtimeEngine, LoadsNothingThatWasCutOrOfAnotherVersion) {
+  const auto engine = make();
+  const Bytes artifact = compile(*engine, kAdder)->serialize().value();
+  for (const std::size_t bytes : {std::size_t{0}, std::size_t{8}, artifact.size() / 2}) {
+    const auto module = engine->load(BytesView(artifact).first(bytes));
+    ASSERT_FALSE(module) << bytes;
+    EXPECT_EQ(module.error().code(), ErrorCode::invalid_argument);
+  }
+  Bytes of_another = artifact;
+  const std::string_view version =
+      "\x02"
+      "48";  // with its length: wasmtime's major version
+  const auto at = std::ranges::search(of_another, version);
+  ASSERT_FALSE(at.empty()) << "compiled code names its engine's version";
+  at[2] = '7';
+  const auto module = engine->load(of_another);
+  ASSERT_FALSE(module);
+  EXPECT_NE(module.error().message().find("version"), std::string::npos)
+      << module.error().message();
+  EXPECT_FALSE(engine->load(as_bytes(kAdder))) << "source is no machine code";
+}
+
+TEST(WasmtimeEngine, LoadsNothingThatImportsWhatItLacks) {
+  const auto rich = make();
+  const auto poor = make_wasmtime_engine({}, {.runs_max = 1}).value();
+  const auto module = poor->load(compile(*rich, kAdder)->serialize().value());
+  ASSERT_FALSE(module);
+  EXPECT_NE(module.error().message().find("host.note"), std::string::npos)
+      << module.error().message();
 }
 
 }  // namespace
