@@ -13,7 +13,8 @@
 // Field types: bool, integers, double, std::string, Bytes, Cid, StrongId, enums (as integers),
 // std::array<uint8_t, N> (as bytes), std::optional (absent when empty), std::vector,
 // std::map<std::string, T>, Value, and other records. Reading: a missing field that is not optional
-// is an error, an unknown field too; both name the field.
+// is an error that names it. A field that is not known is passed over, so that a newer node may say
+// more than an older one understands; what must not be passed over gets a new command or purpose.
 #pragma once
 
 #include <array>
@@ -209,19 +210,16 @@ struct Convert<T> {
   static Status read(const Value& v, T& out) {
     const auto* map = v.as<Value::Map>();
     if (!map) return mismatch("a map", v);
-    std::size_t found = 0;
     Status status;
     std::apply(
         [&](const auto&... f) {
           const auto next = [&](const auto& one) {
-            if (status) status = read_field(*map, out, one, found);
+            if (status) status = read_field(*map, out, one);
           };
           (next(f), ...);
         },
         T::fields());
-    if (!status) return status;
-    if (found != map->size()) return unknown_field(*map);
-    return {};
+    return status;
   }
 
  private:
@@ -235,8 +233,7 @@ struct Convert<T> {
     }
   }
   template <class F>
-  static Status read_field(const Value::Map& map, T& out, const Field<T, F>& f,
-                           std::size_t& found) {
+  static Status read_field(const Value::Map& map, T& out, const Field<T, F>& f) {
     const auto it = map.find(f.name);
     F& member = out.*(f.member);
     if (it == map.end()) {
@@ -248,7 +245,6 @@ struct Convert<T> {
                     "field \"" + std::string(f.name) + "\" is missing");
       }
     }
-    ++found;
     Status status;
     if constexpr (kIsOptional<F>) {
       status = Convert<typename F::value_type>::read(it->second, member.emplace());
@@ -256,16 +252,6 @@ struct Convert<T> {
       status = Convert<F>::read(it->second, member);
     }
     if (!status) return fail(std::move(status).error().context(f.name));
-    return {};
-  }
-  static Status unknown_field(const Value::Map& map) {
-    for (const auto& entry : map) {
-      const bool known = std::apply(
-          [&](const auto&... f) { return ((f.name == entry.first) || ...); }, T::fields());
-      if (!known)
-        return fail(ErrorCode::invalid_argument,
-                    "field \"" + entry.first.substr(0, 64) + "\" is unknown");
-    }
     return {};
   }
 };
