@@ -168,7 +168,6 @@ Result<std::uint64_t> parse_size(std::string_view text) {
   return number * factor;
 }
 
-
 std::string print_size(std::uint64_t bytes) {
   if (bytes % (1ull << 30) == 0) return fmt::format("{}GiB", bytes >> 30);
   if (bytes % (1ull << 20) == 0) return fmt::format("{}MiB", bytes >> 20);

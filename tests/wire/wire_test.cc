@@ -1,5 +1,6 @@
-// docs/wire is written from the lists of commands themselves: this test holds the committed pages against them. After a change
-// of the wire, `TAU_WRITE_DOCS=1 build/dev/tests/wire_test` writes them anew; the difference is part of the commit.
+// docs/wire is written from the lists of commands themselves: this test holds the committed pages
+// against them. After a change of the wire, `TAU_WRITE_DOCS=1 build/dev/tests/wire_test` writes
+// them anew; the difference is part of the commit.
 #include <gtest/gtest.h>
 
 #include <cstdlib>
@@ -111,8 +112,11 @@ void describe(std::ostream& out) {
 template <class... C>
 std::string page(std::string_view name, std::string_view protocol, command::List<C...>) {
   std::ostringstream out;
-  out << "# " << name << " on the wire\n\nWritten by `tests/wire` from `src/services/" << name << "/api.h`, which says what each field means.\n\n"
-      << "Protocol `" << protocol << "`. One stream for one call: a request frame, a response frame (`src/command/frame.h`), DAG-CBOR.\n";
+  out << "# " << name << " on the wire\n\nWritten by `tests/wire` from `src/services/" << name
+      << "/api.h`, which says what each field means.\n\n"
+      << "Protocol `" << protocol
+      << "`. One stream for one call: a request frame, a response frame (`src/command/frame.h`), "
+         "DAG-CBOR.\n";
   (describe<C>(out), ...);
   return out.str();
 }
@@ -126,7 +130,8 @@ void hold(const std::string& name, const std::string& text) {
   if (std::getenv("TAU_WRITE_DOCS")) std::ofstream(path) << text;
   std::ifstream in(path);
   const std::string there{std::istreambuf_iterator<char>(in), {}};
-  EXPECT_EQ(there, text) << path << " is not what the commands say; TAU_WRITE_DOCS=1 writes it anew";
+  EXPECT_EQ(there, text) << path
+                         << " is not what the commands say; TAU_WRITE_DOCS=1 writes it anew";
 }
 
 TEST(Wire, DocsSayWhatTheCommandsSay) {
@@ -137,15 +142,19 @@ TEST(Wire, DocsSayWhatTheCommandsSay) {
   hold("seer", page("seer", seer::kProtocol, seer::Commands{}));
   hold("substrate", page("substrate", substrate::kProtocol, substrate::Commands{}));
   std::ostringstream records;
-  records << "# Signed records\n\nWritten by `tests/wire`. Each is DAG-CBOR, signed with Ed25519 over its purpose, a zero byte, and its bytes "
+  records << "# Signed records\n\nWritten by `tests/wire`. Each is DAG-CBOR, signed with Ed25519 "
+             "over its purpose, a zero byte, and its bytes "
              "(`src/codec/signed.h`).\n";
   describe_record<auth::Registration>(records);
   describe_record<patrick::Job>(records);
   describe_record<monkey::Receipt>(records);
   describe_record<monkey::Artifacts>(records);
-  records << "\nIts block, which a receipt and its pointer name as `compiled`: " << fields_of<monkey::Compiled>()
-          << ". The links are those of the record, for who holds everything below the block; only the record is believed, and only by a node "
-             "that trusts its signer (`substrate.trusted_compilers`). An artifact is a UnixFS file of what wasmtime serializes.\n";
+  records << "\nIts block, which a receipt and its pointer name as `compiled`: "
+          << fields_of<monkey::Compiled>()
+          << ". The links are those of the record, for who holds everything below the block; only "
+             "the record is believed, and only by a node "
+             "that trusts its signer (`substrate.trusted_compilers`). An artifact is a UnixFS file "
+             "of what wasmtime serializes.\n";
   describe_record<tns::Pointer>(records);
   hold("records", records.str());
 }

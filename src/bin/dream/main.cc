@@ -81,9 +81,7 @@ fs::path user_cache() {
 }
 
 // Of the background process: the data folder if there is one, else the user's cache folder.
-fs::path log_folder(const dream::RunOptions& run) {
-  return run.keep ? run.data : user_cache();
-}
+fs::path log_folder(const dream::RunOptions& run) { return run.keep ? run.data : user_cache(); }
 
 Status start(Arguments& arguments) {
   dream::RunOptions& run = arguments.run;

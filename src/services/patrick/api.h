@@ -116,8 +116,8 @@ inline constexpr std::size_t kWarmMax = 32;  // 2 KiB a poll
 // Errors: invalid_argument.
 Status check_bid(const Bid& bid);
 
-// Waits up to wait_ms for a job; a new poll with a bid ends this monkey's older ones. The lease ends
-// lease_ms after the last RenewLease. Errors: resource_exhausted (64 polls wait already).
+// Waits up to wait_ms for a job; a new poll with a bid ends this monkey's older ones. The lease
+// ends lease_ms after the last RenewLease. Errors: resource_exhausted (64 polls wait already).
 struct TakeJob {
   static constexpr std::string_view kName = "take_job";
   static constexpr command::Callers kCallers = command::callers("monkey");
