@@ -5,7 +5,7 @@
 #include "content/dag.h"
 #include "content/unixfs.h"
 #include "process/archive.h"
-#include "services/monkey/wasm_exports.h"
+#include "services/monkey/module_check.h"
 #include "targets.h"
 
 namespace tau::fuzz {
@@ -36,15 +36,17 @@ std::vector<Seed> tar_seeds() {
           {"empty", *process::write_tar({})}};
 }
 
-void wasm_exports(BytesView input) {
-  const auto names = monkey::exported_functions(input);
-  if (!names) return;
+void wasm_outside(BytesView input) {
+  const auto outside = monkey::read_outside(input);
+  if (!outside) return;
   std::size_t bytes = 0;
-  for (const auto& name : *names) bytes += name.size();
+  for (const auto& one : outside->functions) bytes += one.name.size();
+  for (const auto& one : outside->imports) bytes += one.module.size() + one.name.size();
   CHECK(bytes <= input.size());
+  CHECK(outside->largest_body_bytes <= input.size());
 }
 
-std::vector<Seed> wasm_exports_seeds() {
+std::vector<Seed> wasm_outside_seeds() {
   // A function type, a function, its export "ping" and its body (core specification, 5.5).
   return {{"module", *from_hex("0061736d01000000010401600000030201000708010470696e6700000a04010200"
                                "0b")},
@@ -99,7 +101,7 @@ std::vector<Seed> block_links_seeds() {
 
 std::vector<Target> content_targets() {
   return {{"tar", tar, tar_seeds},
-          {"wasm_exports", wasm_exports, wasm_exports_seeds},
+          {"wasm_outside", wasm_outside, wasm_outside_seeds},
           {"bitswap", bitswap, bitswap_seeds},
           {"block_links", block_links, block_links_seeds}};
 }
