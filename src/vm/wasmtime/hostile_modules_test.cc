@@ -19,9 +19,8 @@ class HostileModules : public ::testing::Test {
  protected:
   HostileModules()
       : engine_(make_wasmtime_engine({}, {.runs_max = 8, .accept_text = true}).value()),
-        ordinary_(
-            *engine_->compile(as_bytes(R"((module (memory 1) (func (export "f") (param i32))))"))) {
-  }
+        ordinary_(*engine_->compile(
+            as_bytes(R"((module (memory 1) (func (export "f") (param i32))))"), Effort::full)) {}
   ~HostileModules() override { EXPECT_TRUE(run(*ordinary_)) << "somebody else's module"; }
 
   Outcome run(const Module& module, RunLimits limits = {}) {
@@ -29,7 +28,7 @@ class HostileModules : public ::testing::Test {
   }
   // How it ends; start_failed for one that is not compiled.
   RunFailure fate(const std::string& text, RunLimits limits = {.time_max = 200ms}) {
-    const auto module = engine_->compile(as_bytes(text));
+    const auto module = engine_->compile(as_bytes(text), Effort::full);
     if (!module) return {Kind::start_failed, module.error().message(), ""};
     const Outcome outcome = run(**module, limits);
     if (outcome) return {Kind::exit_code, "it ran", ""};
@@ -119,8 +118,8 @@ Task<void> run_into(const Module& module, RunLimits limits, int& ended) {
 }
 
 TEST_F(HostileModules, BusyGuestsShareTheLoopWithQuickOnes) {
-  const auto busy =
-      *engine_->compile(as_bytes(R"((module (func (export "f") (param i32) (loop (br 0)))))"));
+  const auto busy = *engine_->compile(
+      as_bytes(R"((module (func (export "f") (param i32) (loop (br 0)))))"), Effort::full);
   runtime::TaskGroup group(loop_);
   int ended = 0;
   for (int i = 0; i < 7; ++i) group.spawn(run_into(*busy, {.time_max = 10s}, ended));
