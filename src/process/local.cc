@@ -24,6 +24,7 @@ namespace {
 
 constexpr int kResultsDescriptor = 3;
 constexpr int kArgumentsDescriptor = 4;
+constexpr std::size_t kFilesMax = 8;           // descriptors from 5 on
 constexpr std::size_t kReadBytes = 64u << 10;  // what a pipe holds
 constexpr rlim_t kFileBytesMax = 4ull << 30;   // a tmpfs is smaller; this is for what is not one
 constexpr rlim_t kOpenFilesMax = 4096;         // linkers of large programs open about 1000
@@ -205,6 +206,8 @@ Task<Result<Exit>> LocalRunner::run_sandboxed(Command command, OutputSink sink) 
 
 Task<Result<Exit>> LocalRunner::run_in(Command command, OutputSink sink, Slot* slot) {
   const std::string name = command.argv[0];
+  if (command.files.size() > kFilesMax || (!slot && !command.files.empty()))
+    co_return fail(ErrorCode::invalid_argument, "files are for sandboxed programs, and few");
   const Duration limit = command.limits.wall_time_max;
   CO_TRY_SYNC(const auto running, start(command, std::move(sink), slot));
   const Status ended = co_await runtime::with_deadline(limit, name, running->wait());
@@ -268,6 +271,13 @@ Result<std::shared_ptr<LocalRunner::Running>> LocalRunner::start(Command& comman
     TRY(auto arguments, file_of(joined.data(), joined.size()));
     static_assert(kArgumentsDescriptor == 4);
     what.descriptors.push_back(std::move(arguments));
+    for (const auto& path : command.files) {
+      Descriptor file(::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NOFOLLOW));
+      if (!file)
+        return fail(ErrorCode::not_found,
+                    fmt::format("open {}: {}", path.string(), std::strerror(errno)));
+      what.descriptors.push_back(std::move(file));
+    }
     TRY(what.program, find_program(options_.bubblewrap, "/usr/local/bin:/usr/bin:/bin"));
     what.argv = {what.program, "--args", std::to_string(kArgumentsDescriptor), "--"};
     what.argv.insert(what.argv.end(), program.begin(), program.end());

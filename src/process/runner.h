@@ -18,7 +18,12 @@
 
 namespace tau::process {
 
-// What a sandboxed program sees. There is never a network inside, and never a way to gain
+// The network of a sandboxed program. `machine` is for a program of ours that fetches what was
+// asked for by name and runs nothing of what it gets; what a user sends never runs with it. It sees
+// the machine's network, with the files that name and trust servers.
+enum class Network : std::uint8_t { none, machine };
+
+// What a sandboxed program sees. There is no network inside unless said, and never a way to gain
 // privileges.
 struct Sandbox {
   struct Bind {
@@ -31,6 +36,7 @@ struct Sandbox {
     std::uint64_t bytes_max = 0;
   };
   std::vector<Tmpfs> tmpfs;  // /out, /tmp: gone with the sandbox
+  Network network = Network::none;
 };
 
 struct Limits {
@@ -50,6 +56,9 @@ struct Command {
   std::map<std::string, std::string> environment;  // all of it: nothing is inherited
   std::filesystem::path directory;                 // inside the sandbox, if there is one
   Bytes input;                                     // standard input, then end of file
+  // Opened for reading as descriptors 5, 6, …, by whoever runs the runner: the program's user need
+  // not have access to their folders.
+  std::vector<std::filesystem::path> files;
   std::optional<Sandbox> sandbox;
   Limits limits;
 };

@@ -13,6 +13,10 @@ namespace {
 constexpr std::size_t kMountsMax = 64;
 constexpr const char* kDefaultPath = "/usr/local/bin:/usr/bin:/bin";
 
+// What programs read to find servers by name and to trust them (Debian's places).
+constexpr const char* kNetworkFiles[] = {"/etc/resolv.conf", "/etc/hosts", "/etc/nsswitch.conf",
+                                         "/etc/ssl/certs"};
+
 struct Mount {
   enum class Kind { read_only, writable, tmpfs } kind;
   fs::path outside, inside;
@@ -48,6 +52,14 @@ Result<std::vector<std::string>> bubblewrap_options(
     mounts.push_back({Mount::Kind::writable, b.outside, b.inside});
   for (const auto& t : sandbox.tmpfs)
     mounts.push_back({Mount::Kind::tmpfs, {}, t.inside, t.bytes_max});
+  if (sandbox.network == Network::machine) {
+    for (const char* path : kNetworkFiles) {
+      std::error_code error;
+      // What a symbolic link leads to may be outside of what is bound.
+      const fs::path real = fs::canonical(path, error);
+      if (!error) mounts.push_back({Mount::Kind::read_only, real, path});
+    }
+  }
   if (mounts.size() > kMountsMax)
     return fail(ErrorCode::invalid_argument,
                 fmt::format("a sandbox has at most {} mounts", kMountsMax));
@@ -62,7 +74,6 @@ Result<std::vector<std::string>> bubblewrap_options(
   std::vector<std::string> o = {"--unshare-user",
                                 "--disable-userns",
                                 "--unshare-pid",
-                                "--unshare-net",
                                 "--unshare-ipc",
                                 "--unshare-uts",
                                 "--unshare-cgroup-try",
@@ -77,6 +88,7 @@ Result<std::vector<std::string>> bubblewrap_options(
                                 "--cap-drop",
                                 "ALL",
                                 "--clearenv"};
+  if (sandbox.network == Network::none) o.emplace_back("--unshare-net");
   const auto add = [&o](std::initializer_list<std::string> more) {
     o.insert(o.end(), more.begin(), more.end());
   };

@@ -18,8 +18,14 @@ using Files = std::map<std::string, Bytes>;
 // What a compiler says of a mistake and its place; more of them are in the log.
 constexpr std::size_t kCompilerErrorsMax = 5;
 
-// Of one image. A language whose warmth is larger has to be told what to leave out.
-constexpr std::size_t kWarmthBytesMax = 256u << 20;
+// Of all images, and of those of compilers before an update.
+constexpr std::uint64_t kAllWarmthBytesMax = 1ull << 30;
+// Of all projects: the caches of some hundred; the one that was not built for the longest goes.
+constexpr std::uint64_t kKeptBytesMax = 2ull << 30;
+
+std::filesystem::path below_cache(const BuilderOptions& options, const char* name) {
+  return options.cache.empty() ? options.cache : options.cache / name;
+}
 
 std::string ms(Duration d) {
   return fmt::format("{:.2f} s", static_cast<double>(d / std::chrono::milliseconds(1)) / 1000);
@@ -41,17 +47,24 @@ std::vector<std::string> folders_of(const project::DeployedFunction& f) {
           *f.application + "/functions/" + f.name + "/"};
 }
 
-std::string digest_of(const Image& image, const Files& sources) {
+// What a function's module follows from. A project's kept cache is among it: what one project put
+// there must not end in another's module.
+std::string digest_of(const Image& image, const Files& sources, const ProjectId& project) {
   Bytes all = to_bytes(image.toolchain);
   const auto add = [&all](BytesView part) {
     const auto digest = crypto::sha256(part);
     all.insert(all.end(), digest.begin(), digest.end());
   };
+  if (!image.kept.empty()) add(as_bytes(project.str()));
   for (const auto& [path, data] : sources) {
     add(as_bytes(path));
     add(data);
   }
   return to_hex(crypto::sha256(all));
+}
+
+std::string kept_name(const Image& image, const ProjectId& project) {
+  return to_hex(crypto::sha256(as_bytes(project.str() + "\n" + image.toolchain)));
 }
 
 // "/src/main.cc:4:3" -> "functions/ping/main.cc:4:3": names that the person who pushed knows.
@@ -104,6 +117,7 @@ struct Builder::Sources {
 struct Builder::Run {
   Run(runtime::Loop& loop, BuildLog& l) : log(l), changed(loop) {}
   BuildLog& log;
+  ProjectId project;
   Sources sources;
   project::Plan plan;
   std::size_t left = 0;
@@ -114,6 +128,16 @@ struct Builder::Run {
   std::optional<Error> trouble;     // ours, not the project's
 };
 
+struct Builder::Work {
+  Run& run;
+  const project::PlannedFunction& planned;
+  const std::string& folder;
+  const project::Workflow& workflow;
+  const Files& files;
+  std::shared_ptr<const Image> image;
+  process::ArchivedFiles dependencies;
+};
+
 Builder::Builder(runtime::Loop& loop, content::Exchange& exchange, process::Runner& runner,
                  ModuleCache& cache, runtime::ThreadPool& pool, BuilderOptions options)
     : loop_(loop),
@@ -122,7 +146,11 @@ Builder::Builder(runtime::Loop& loop, content::Exchange& exchange, process::Runn
       cache_(cache),
       pool_(pool),
       options_(std::move(options)),
-      images_({runner, options_.toolchains}),
+      images_({runner, options_.toolchains, options_.go_proxy}),
+      warming_(loop, 1),
+      warm_(below_cache(options_, "warm"), kAllWarmthBytesMax),
+      kept_(below_cache(options_, "kept"), kKeptBytesMax),
+      dependencies_(loop, runner, pool, below_cache(options_, "modules"), options_.fetch),
       sandboxes_(loop, std::max<std::size_t>(options_.builds_max, 1)) {}
 
 Task<Status> Builder::prepare() {
@@ -143,29 +171,37 @@ Task<Status> Builder::warm_up() {
 }
 
 Task<Status> Builder::warm_up(std::shared_ptr<const Image> image) {
-  const std::string key = to_hex(crypto::sha256(as_bytes("warmth of " + image->toolchain)));
-  process::ArchiveLimits bounds;
-  bounds.bytes_max = kWarmthBytesMax;
-  if (const auto known = cache_.find(key)) {
-    content::LocalSource local(exchange_.blocks());
-    const auto tar = co_await content::read_file(local, *known, kWarmthBytesMax);
-    auto files = tar ? process::read_tar(*tar, bounds, process::Links::refuse)
-                     : Result<process::ArchivedFiles>(fail(tar.error()));
-    if (files) {
-      images_.use(image->name, std::move(*files));
-      co_return Status{};
-    }
+  if (options_.cache.empty()) co_return Status{};
+  CO_TRY(const auto turn, warming_.acquire());
+  const auto now = co_await images_.get(image->name);
+  if (!now || (*now)->warmth) co_return Status{};  // somebody else's turn did it
+  const std::string name =
+      to_hex(crypto::sha256(as_bytes(image->toolchain))).substr(0, 40) + ".tar";
+  if (auto known = warm_.find(name)) {
+    images_.use(image->name, *std::move(known));
+    co_return Status{};
   }
-  CO_TRY(const auto permit, sandboxes_.acquire());
-  CO_TRY(auto files, images_.warm_up(image->name));
-  if (files.empty()) co_return Status{};
-  CO_TRY_SYNC(const Bytes tar, process::write_tar(files));
-  if (tar.size() > kWarmthBytesMax)
-    co_return fail(ErrorCode::resource_exhausted, "what makes its builds warm is too large");
-  CO_TRY(const codec::Cid root,
-         content::add_file(exchange_.blocks(), tar, store::Durability::buffered));
-  images_.use(image->name, std::move(files));
-  co_return co_await cache_.put(key, root, loop_.wall_unix_ms());
+  CO_TRY(const Bytes tar, images_.warm_up(image->name));
+  if (tar.empty()) co_return Status{};
+  auto path = co_await pool_.run([&] { return warm_.put(name, tar); });
+  if (!path) co_return fail(path.error());
+  images_.use(image->name, *std::move(path));
+  co_return Status{};
+}
+
+Task<Result<std::shared_ptr<const Image>>> Builder::ready(Run& run, const std::string& key,
+                                                          std::shared_ptr<const Image> image) {
+  std::error_code error;
+  if (image->warmth && !std::filesystem::exists(image->warmth->tar, error)) {
+    images_.cool(image->name);  // another node evicted it
+    CO_TRY(image, images_.get(image->name));
+  }
+  if (image->warmth || !image->language->waits_for_warmth()) co_return image;
+  run.log.line(key, "waits until " + image->toolchain + " is warm, once for this machine");
+  const Status warm = co_await warm_up(image);
+  if (!warm && warm.error().code() == ErrorCode::cancelled) co_return fail(warm.error());
+  if (!warm) run.log.line(key, "it stays cold: " + warm.error().message());
+  co_return co_await images_.get(image->name);
 }
 
 std::vector<std::string> Builder::toolchains() const {
@@ -179,6 +215,7 @@ Task<Result<Built>> Builder::build(patrick::Job job, auth::Registration registra
   const TimePoint start = loop_.now();
   CO_TRY_STATUS(prepare());
   Run run(loop_, log);
+  run.project = job.project;
   CO_TRY(run.sources, fetch(job, registration, from, log));
   const project::Target target{job.project, job.branch, options_.suffix};
   run.plan = project::read_project(run.sources.config, target);
@@ -322,7 +359,7 @@ Task<Result<BuiltFunction>> Builder::make(Run& run, std::size_t index) {
   BuiltFunction out;
   out.name = planned.key;
   out.toolchain = (*image)->toolchain;
-  out.input_digest = co_await pool_.run([&] { return digest_of(**image, files); });
+  out.input_digest = co_await pool_.run([&] { return digest_of(**image, files, run.project); });
   if (const auto known = cache_.find(out.input_digest)) {
     content::LocalSource local(exchange_.blocks());
     const auto module =
@@ -336,34 +373,46 @@ Task<Result<BuiltFunction>> Builder::make(Run& run, std::size_t index) {
     CO_TRY_STATUS(cache_.forget(out.input_digest));
   }
   CO_TRY(const auto permit, sandboxes_.acquire());
-  CO_TRY(out.module, compile_with(run, planned, folder, **image, *workflow, files));
+  CO_TRY(auto warm, ready(run, planned.key, *image));
+  Work work{run, planned, folder, *workflow, files, std::move(warm), {}};
+  CO_TRY_SYNC(auto plan, work.image->language->plan_fetch(*work.image, files, images_.machine()));
+  if (plan) {
+    CO_TRY(work.dependencies,
+           dependencies_.get(*work.image->language, *std::move(plan), [&](std::string_view line) {
+             run.log.line(planned.key, with_real_paths(line, folder));
+           }));
+  }
+  CO_TRY(out.module, compile(work));
   CO_TRY_STATUS(cache_.put(out.input_digest, out.module, loop_.wall_unix_ms()));
   co_return out;
 }
 
-Task<Result<codec::Cid>> Builder::compile_with(Run& run, const project::PlannedFunction& planned,
-                                               const std::string& folder, Image image,
-                                               const project::Workflow& workflow,
-                                               const std::map<std::string, Bytes>& files) {
-  for (;;) {
-    auto command =
-        co_await pool_.run([&] { return build_command(image, workflow, files, options_.limits); });
-    if (!command) co_return fail(command.error());
-    auto module = co_await compile(run, planned, folder, std::move(*command));
-    if (module || !image.warmth) co_return module;
-    const bool misfit =
-        std::ranges::any_of(image.warmth->misfit_words, [&](const std::string& word) {
-          return module.error().message().find(word) != std::string::npos;
-        });
-    if (!misfit) co_return module;
-    image.warmth.reset();
-    run.log.line(planned.key, "once more, with a cold cache");
-  }
+Task<Result<codec::Cid>> Builder::compile(Work& work) {
+  auto module = co_await compile_once(work, *work.image);
+  if (module || !work.image->warmth) co_return module;
+  const bool misfit =
+      std::ranges::any_of(work.image->warmth->misfit_words, [&](const std::string& word) {
+        return module.error().message().find(word) != std::string::npos;
+      });
+  if (!misfit) co_return module;
+  work.run.log.line(work.planned.key, "once more, with a cold cache");
+  Image cold = *work.image;
+  cold.warmth.reset();
+  co_return co_await compile_once(work, cold);
 }
 
-Task<Result<codec::Cid>> Builder::compile(Run& run, const project::PlannedFunction& planned,
-                                          const std::string& folder, process::Command command) {
+Task<Result<codec::Cid>> Builder::compile_once(Work& work, const Image& image) {
+  Run& run = work.run;
+  const project::PlannedFunction& planned = work.planned;
+  const std::string& folder = work.folder;
   const std::string& key = planned.key;
+  const std::string kept = kept_name(image, run.project);
+  auto command = co_await pool_.run([&] {
+    FunctionBuild build{image, work.workflow, work.files, work.dependencies, {}};
+    if (!image.kept.empty()) build.kept = kept_.find(kept);
+    return build_command(std::move(build), options_.limits);
+  });
+  if (!command) co_return fail(command.error());
   std::vector<std::string> said;
   const auto line = [&](std::string_view text) {
     const std::string real = with_real_paths(text, folder);
@@ -376,7 +425,7 @@ Task<Result<codec::Cid>> Builder::compile(Run& run, const project::PlannedFuncti
     (to == process::Output::standard_output ? out : err).take(bytes);
   };
   const TimePoint start = loop_.now();
-  auto exit = co_await runner_.run(std::move(command), sink);
+  auto exit = co_await runner_.run(*std::move(command), sink);
   out.end();
   err.end();
   std::string context;
@@ -402,9 +451,13 @@ Task<Result<codec::Cid>> Builder::compile(Run& run, const project::PlannedFuncti
     content::File file;
   };
   auto cut = co_await pool_.run([&]() -> Result<Cut> {
-    TRY(const Bytes module, module_of(exit->results, options_.limits));
-    TRY_STATUS(check_export(planned, module));
-    return Cut{module.size(), content::file_of(module)};
+    TRY(const Outcome outcome, outcome_of(exit->results, options_.limits));
+    if (!image.kept.empty()) {
+      // Without one, the next build begins anew; a full disk only costs it its time.
+      if (outcome.kept.empty() || !kept_.put(kept, outcome.kept)) kept_.remove(kept);
+    }
+    TRY_STATUS(check_export(planned, outcome.module));
+    return Cut{outcome.module.size(), content::file_of(outcome.module)};
   });
   if (!cut) co_return fail(cut.error());
   const codec::Cid root = cut->file.root;

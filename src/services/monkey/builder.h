@@ -16,6 +16,8 @@
 #include "services/auth/api.h"
 #include "services/monkey/api.h"
 #include "services/monkey/build_log.h"
+#include "services/monkey/dependencies.h"
+#include "services/monkey/file_cache.h"
 #include "services/monkey/function_build.h"
 #include "services/monkey/images.h"
 #include "services/monkey/module_cache.h"
@@ -30,6 +32,11 @@ struct BuilderOptions {
   BuildLimits limits;
   // Of one repository's tar. More than a project of functions has; bounds the monkey's memory.
   std::size_t archive_bytes_max = 64u << 20;
+  // Where builds keep what makes the next ones quick: warmth, what projects keep, modules. Nothing
+  // is lost with it but time; nodes of one user may share it. Empty: nothing is kept.
+  std::filesystem::path cache;
+  std::string go_proxy;  // see Machine
+  FetchLimits fetch;
 };
 
 struct Built {
@@ -65,13 +72,12 @@ class Builder {
   Task<void> build_one(Run& run, std::size_t index);
   Task<Result<BuiltFunction>> make(Run& run, std::size_t index);
   Task<Status> warm_up(std::shared_ptr<const Image> image);
-  Task<Result<codec::Cid>> compile(Run& run, const project::PlannedFunction& planned,
-                                   const std::string& folder, process::Command command);
-  // The same, once more without warmth when that does not fit.
-  Task<Result<codec::Cid>> compile_with(Run& run, const project::PlannedFunction& planned,
-                                        const std::string& folder, Image image,
-                                        const project::Workflow& workflow,
-                                        const std::map<std::string, Bytes>& files);
+  // The image as this build uses it: warm, if that is worth waiting for.
+  Task<Result<std::shared_ptr<const Image>>> ready(Run& run, const std::string& key,
+                                                   std::shared_ptr<const Image> image);
+  struct Work;  // one function: what all steps of its build share
+  Task<Result<codec::Cid>> compile(Work& work);
+  Task<Result<codec::Cid>> compile_once(Work& work, const Image& image);
 
   runtime::Loop& loop_;
   content::Exchange& exchange_;
@@ -80,6 +86,9 @@ class Builder {
   runtime::ThreadPool& pool_;
   BuilderOptions options_;
   Images images_;
+  runtime::Semaphore warming_;  // one at a time
+  FileCache warm_, kept_;
+  Dependencies dependencies_;
   bool probed_ = false;
   runtime::Semaphore sandboxes_;
 };

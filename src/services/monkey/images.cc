@@ -39,6 +39,7 @@ Task<Result<std::shared_ptr<const Image>>> Images::look_for(const Language& lang
     co_return fail(found.error());
   }
   absent_.erase(name);
+  found->language = &language;
   // Another task may have found it meanwhile, and warmed it.
   co_return found_.try_emplace(name, std::make_shared<const Image>(*std::move(found)))
       .first->second;
@@ -52,7 +53,7 @@ Task<Result<std::shared_ptr<const Image>>> Images::get(std::string name) {
   co_return co_await look_for(*language);
 }
 
-Task<Result<process::ArchivedFiles>> Images::warm_up(std::string name) {
+Task<Result<Bytes>> Images::warm_up(std::string name) {
   const Language* language = language_of(name);
   const auto it = found_.find(name);
   if (!language || it == found_.end()) co_return fail(ErrorCode::not_found, name);
@@ -60,12 +61,19 @@ Task<Result<process::ArchivedFiles>> Images::warm_up(std::string name) {
   co_return co_await language->warm_up(machine_.runner, std::move(image));
 }
 
-void Images::use(const std::string& name, process::ArchivedFiles warm) {
-  const Language* language = language_of(name);
+void Images::use(const std::string& name, std::filesystem::path tar) {
   const auto it = found_.find(name);
-  if (!language || it == found_.end() || warm.empty()) return;
+  if (it == found_.end()) return;
   auto image = std::make_shared<Image>(*it->second);
-  image->warmth = std::make_shared<const Warmth>(language->warmth(std::move(warm)));
+  image->warmth = std::make_shared<const Warmth>(image->language->warmth(std::move(tar)));
+  it->second = std::move(image);
+}
+
+void Images::cool(const std::string& name) {
+  const auto it = found_.find(name);
+  if (it == found_.end()) return;
+  auto image = std::make_shared<Image>(*it->second);
+  image->warmth.reset();
   it->second = std::move(image);
 }
 

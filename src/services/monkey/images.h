@@ -22,11 +22,13 @@ class Images {
   // With or without a tag: "taubyte/cpp-wasi:v1". Errors: not_found (no such image; names those
   // that there are), failed_precondition (its toolchain is missing: says what to install).
   Task<Result<std::shared_ptr<const Image>>> get(std::string name);
-  // Of the images that were found.
-  Task<Result<process::ArchivedFiles>> warm_up(std::string name);
-  void use(const std::string& name, process::ArchivedFiles warm);
+  // Of the images that were found: makes the tar of its warmth; builds use it from use() on.
+  Task<Result<Bytes>> warm_up(std::string name);
+  void use(const std::string& name, std::filesystem::path tar);
+  void cool(const std::string& name);  // its tar is gone
 
   std::vector<std::shared_ptr<const Image>> present() const;
+  const Machine& machine() const { return machine_; }
   // Why images are absent, a line each.
   std::vector<std::string> absent() const;
 

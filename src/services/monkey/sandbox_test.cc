@@ -1,4 +1,6 @@
 // Real builds: the real compiler in the real sandbox, on a simulated network in real time.
+#include <unistd.h>
+
 #include "process/local.h"
 #include "services/monkey/service_scenario.h"
 
@@ -7,12 +9,21 @@ namespace {
 
 class MonkeySandboxTest : public ::testing::Test {
  protected:
+  MonkeySandboxTest() {
+    folder = std::filesystem::temp_directory_path() /
+             ("monkey-sandbox-test-" + std::to_string(::getpid()));
+  }
+  ~MonkeySandboxTest() override {
+    std::error_code error;
+    std::filesystem::remove_all(folder, error);
+  }
   void SetUp() override {
     const Status sandbox = runtime::block_on(loop, runner.sandbox_available());
     ASSERT_TRUE(sandbox) << sandbox.error().message();
     town = std::make_unique<Town>(loop, random, hosts_on(network), runner);
   }
 
+  std::filesystem::path folder;
   runtime::RealLoop loop;
   SystemRandom random;
   p2p::simulated::SimulatedNetwork network{loop, random};
@@ -32,33 +43,32 @@ TEST_F(MonkeySandboxTest, CompilesACppFunctionIntoAModule) {
 }
 
 TEST_F(MonkeySandboxTest, BuildsTheSameWithPrecompiledHeaders) {
-  store::MemoryKv kv;
-  ModuleCache cache(kv);
-  Builder builder(loop, town->monkey_store->exchange, runner, cache, town->pool, {});
-  const Status warm = runtime::block_on(loop, builder.warm_up());
-  ASSERT_TRUE(warm) << warm.error().message();
   const std::string name(cpp().image());
-  Images images({runner, {}});
+  Images images({runner, {}, {}});
   ASSERT_TRUE(runtime::block_on(loop, images.probe()));
   const auto plain = runtime::block_on(loop, images.get(name));
-  auto headers = runtime::block_on(loop, images.warm_up(name));
+  const auto headers = runtime::block_on(loop, images.warm_up(name));
   ASSERT_TRUE(headers) << headers.error().to_string();
-  images.use(name, *std::move(headers));
+  FileCache files_of_warmth(folder, 1u << 30);
+  const auto tar = files_of_warmth.put("headers.tar", *headers);
+  ASSERT_TRUE(tar);
+  images.use(name, *tar);
   const auto precompiled = runtime::block_on(loop, images.get(name));
+  ASSERT_TRUE((*precompiled)->warmth);
   std::map<std::string, Bytes> files;
   for (const auto& [path, text] : town->code)
     files[path.substr(std::string("functions/ping/").size())] = to_bytes(text);
   std::vector<Bytes> modules;
   for (const auto& image : {*plain, *precompiled}) {
     const project::Workflow workflow{".taubyte", name, {}, {"build"}};
-    auto command = build_command(*image, workflow, files, {});
+    auto command = build_command({*image, workflow, files, {}, {}}, {});
     ASSERT_TRUE(command);
     const TimePoint start = loop.now();
     const auto exit = runtime::block_on(loop, runner.run(*std::move(command), {}));
     ASSERT_TRUE(exit && exit->code == 0);
     std::printf("%s headers: %ld ms\n", image == *plain ? "plain" : "precompiled",
                 static_cast<long>((loop.now() - start) / std::chrono::milliseconds(1)));
-    modules.push_back(*module_of(exit->results, {}));
+    modules.push_back(outcome_of(exit->results, {})->module);
   }
   EXPECT_EQ(modules[0], modules[1]);
 }

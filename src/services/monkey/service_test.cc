@@ -150,7 +150,7 @@ TEST_F(MonkeyTest, SaysWhatIsMissingInTheCode) {
   town->add_function("ping");
   auto& workflow = town->code["functions/ping/.taubyte/config.yaml"];
   workflow.replace(workflow.find("cpp-wasi"), 8, "cobol-wasi");
-  expect_failure("the image \"taubyte/cobol-wasi\" is unknown here: use taubyte/cpp-wasi");
+  expect_failure("the image \"taubyte/cobol-wasi\" is unknown here: use taubyte/cpp-wasi, taubyte/go-wasi");
 }
 
 TEST_F(MonkeyTest, SaysThatTheModuleLacksTheFunctionToCall) {
@@ -230,16 +230,16 @@ TEST(MonkeyWithoutSandbox, RefusesJobsAndSaysWhatToEnable) {
 TEST(Modules, AreTakenOnlyFromPlainFiles) {
   const Bytes wasm = {0, 'a', 's', 'm', 1, 0, 0, 0};
   const auto tar = [](const process::ArchivedFiles& files) { return *process::write_tar(files); };
-  EXPECT_EQ(*module_of(tar({{"artifact.wasm", {wasm, false}}}), {}), wasm);
-  EXPECT_FALSE(module_of(tar({{"main.wasm", {to_bytes("#!/bin/sh"), true}}}), {}));
-  EXPECT_FALSE(module_of(tar({{"other.wasm", {wasm, false}}}), {}));
+  EXPECT_EQ(outcome_of(tar({{"artifact.wasm", {wasm, false}}}), {})->module, wasm);
+  EXPECT_FALSE(outcome_of(tar({{"main.wasm", {to_bytes("#!/bin/sh"), true}}}), {}));
+  EXPECT_FALSE(outcome_of(tar({{"other.wasm", {wasm, false}}}), {}));
   EXPECT_FALSE(
-      module_of(tar({{"main.wasm", {wasm, false}}, {"ret-code", {to_bytes("1\n"), false}}}), {}));
+      outcome_of(tar({{"main.wasm", {wasm, false}}, {"ret-code", {to_bytes("1\n"), false}}}), {}));
   EXPECT_TRUE(
-      module_of(tar({{"main.wasm", {wasm, false}}, {"ret-code", {to_bytes("0\n"), false}}}), {}));
+      outcome_of(tar({{"main.wasm", {wasm, false}}, {"ret-code", {to_bytes("0\n"), false}}}), {}));
   BuildLimits small;
   small.output_bytes_max = 4;
-  EXPECT_FALSE(module_of(tar({{"main.wasm", {wasm, false}}}), small));
+  EXPECT_FALSE(outcome_of(tar({{"main.wasm", {wasm, false}}}), small));
 }
 
 }  // namespace

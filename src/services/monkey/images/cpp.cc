@@ -54,9 +54,10 @@ class Cpp final : public Language {
                                  kImage, said.err.substr(0, 300)));
     Image image;
     image.name = kImage;
-    for (const auto& [path, bytes] : sdk_files())
+    for (const auto& [path, bytes] : sdk_files()) {
       if (path.starts_with("cpp/") || path.starts_with("abi/"))
         image.files["opt/tau/sdk/" + std::string(path)] = {to_bytes(bytes), false};
+    }
     // Where Taubyte's build scripts look for it.
     const auto script = image.files.find("opt/tau/sdk/cpp/build.sh");
     if (script != image.files.end()) image.files["utils/wasm.sh"] = script->second;
@@ -70,18 +71,17 @@ class Cpp final : public Language {
     co_return image;
   }
 
-  Task<Result<process::ArchivedFiles>> warm_up(process::Runner& runner,
-                                               Image image) const override {
+  Task<Result<Bytes>> warm_up(process::Runner& runner, Image image) const override {
     image.warmth.reset();
     const project::Workflow workflow{".taubyte", image.name, {}, {"build"}};
-    std::map<std::string, Bytes> sources = {
+    const std::map<std::string, Bytes> sources = {
         {"main.cc", to_bytes("#include <tau/http.h>\nTAU_HTTP_FUNCTION(ping) {}\n")},
         {".taubyte/build.sh", to_bytes(kMakeHeaders)}};
     std::string said;
     const process::OutputSink sink = [&](process::Output, BytesView bytes) {
       if (said.size() < 1000) said.append(as_text(bytes));
     };
-    CO_TRY_SYNC(auto make, build_command(image, workflow, sources, {}));
+    CO_TRY_SYNC(auto make, build_command({image, workflow, sources, {}, {}}, {}));
     CO_TRY(const process::Exit made, runner.run(std::move(make), sink));
     if (made.code != 0)
       co_return fail(ErrorCode::failed_precondition, made.why() + ": " + said.substr(0, 1000));
@@ -90,22 +90,12 @@ class Cpp final : public Language {
     CO_TRY_SYNC(auto out, process::read_tar(made.results, bounds, process::Links::refuse));
     process::ArchivedFiles files;
     files[kHeaders] = std::move(out["http.pch"]);
-
-    // Tried on a function before anybody depends on it.
-    image.warmth = std::make_shared<const Warmth>(warmth(files));
-    sources[".taubyte/build.sh"] = to_bytes(". /utils/wasm.sh\nbuild\n");
-    said.clear();
-    CO_TRY_SYNC(auto use, build_command(image, workflow, sources, {}));
-    CO_TRY(const process::Exit used, runner.run(std::move(use), sink));
-    if (used.code != 0)
-      co_return fail(ErrorCode::failed_precondition, used.why() + ": " + said.substr(0, 1000));
-    CO_TRY_SYNC_STATUS(module_of(used.results, {}));
-    co_return files;
+    co_return process::write_tar(files);
   }
 
-  Warmth warmth(process::ArchivedFiles files) const override {
+  Warmth warmth(std::filesystem::path tar) const override {
     // A workflow that sets its own CXXFLAGS may well contradict those of the precompiled header.
-    return {std::move(files),
+    return {std::move(tar),
             {{"CXXFLAGS", fmt::format("-include-pch /{}", kHeaders)}},
             // The compiler's words when the machine's headers changed, or flags do not agree.
             {"precompiled", "PCH file"}};

@@ -10,13 +10,17 @@ constexpr std::uint64_t kAskedBytesMax = 64u << 10;
 
 }  // namespace
 
-std::vector<const Language*> languages() { return {&cpp(), &rust(), &assemblyscript()}; }
-
-Task<Result<process::ArchivedFiles>> Language::warm_up(process::Runner&, Image) const {
-  co_return process::ArchivedFiles{};
+std::vector<const Language*> languages() {
+  return {&cpp(), &go(), &rust(), &assemblyscript()};
 }
 
-Warmth Language::warmth(process::ArchivedFiles files) const { return {std::move(files), {}, {}}; }
+Task<Result<Bytes>> Language::warm_up(process::Runner&, Image) const { co_return Bytes{}; }
+
+Result<std::optional<FetchPlan>> Language::plan_fetch(const Image&,
+                                                      const std::map<std::string, Bytes>&,
+                                                      const Machine&) const {
+  return std::nullopt;
+}
 
 Task<Result<Said>> ask_toolchain(process::Runner& runner, std::string script,
                                  std::vector<process::Sandbox::Bind> read_only,
