@@ -39,7 +39,7 @@ tau_go_sources() { # [DROP]: a copy of the sources in $work/src
 
 # Places as the person who pushed knows them, in a form that shows what is an error.
 tau_go_words() {
-  sed -e '/^\//b' -e '/^\.\.\//b' -e 's|^\./||' -e 's|^\([^ :]*\.go:[0-9:]*\) |'"$src"'/\1 error: |' -e '/^# /d'
+  sed -e '/^go: downloading /d' -e '/^\//b' -e '/^\.\.\//b' -e 's|^\./||' -e 's|^\([^ :]*\.go:[0-9:]*\) |'"$src"'/\1 error: |' -e '/^# /d'
 }
 
 tau_go_compile() {
@@ -69,7 +69,7 @@ tau_go_build() {
   if [ -s "$deps/project/pragmas" ]; then
     cd "$work" || return 1
     while read -r path version; do
-      place=$(go mod download -json "$path@$version" | sed -n 's/^[[:space:]]*"Dir": "\(.*\)",*$/\1/p')
+      place=$(go mod download -json "$path@$version" 2> /dev/null | sed -n 's/^[[:space:]]*"Dir": "\(.*\)",*$/\1/p')
       if [ -z "$place" ]; then
         echo "build: module $path $version is not there" >&2
         return 1

@@ -66,6 +66,11 @@ const std::vector<Key>& keys() {
       {"monkey", "memory", &Options::monkey_memory, "Memory of one build."},
       {"monkey", "toolchains", &Options::monkey_toolchains,
        "Folder of toolchains that Debian has no package for; tools/setup fills it."},
+      {"monkey", "cache", &Options::monkey_cache,
+       "Folder of compiled standard libraries, fetched modules and what projects' builds keep; "
+       "nodes of one user may share it. By default in the node's data folder."},
+      {"monkey", "go_proxy", &Options::monkey_go_proxy,
+       "Where Go's modules are fetched from, as GOPROXY; by default what Go itself asks."},
       {"log", "level", &Options::log_level, "debug, info, warning or error."},
   };
   return all;

@@ -53,6 +53,8 @@ struct Options {
 
   std::uint32_t monkey_concurrency = 1;
   MemorySize monkey_memory{2ull << 30};
+  std::filesystem::path monkey_cache;  // empty: below `data`
+  std::string monkey_go_proxy;
   std::filesystem::path monkey_toolchains = "/var/cache/tau/toolchains";
 
   LogLevel log_level = LogLevel::info;

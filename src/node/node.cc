@@ -162,6 +162,9 @@ Task<Status> Node::build() {
     options.builder.suffix = options_.network_suffix;
     options.builder.limits.memory_bytes_max = options_.monkey_memory.bytes;
     options.builder.toolchains = options_.monkey_toolchains;
+    options.builder.cache =
+        options_.monkey_cache.empty() ? options_.data / "builds" : options_.monkey_cache;
+    options.builder.go_proxy = options_.monkey_go_proxy;
     p.monkey.emplace(loop, *p.host, *p.caller, *p.monkey_kv, *p.exchange, process_.runner(),
                      process_.pool(), *p.hoarders, identity_, admission_,
                      log_.named(name_ + "/monkey"), std::move(options));

@@ -361,12 +361,9 @@ Task<UserApi::Where> UserApi::where() {
 
 Task<Result<Json>> UserApi::network(http::Request&) {
   const Where at = co_await where();
-  co_return Json{{"name", options_.network},
-                 {"suffix", options_.suffix},
-                 {"http_port", at.http_port},
-                 {"dns", at.dns},
-                 {"git_base", at.git_base},
-                 {"version", options_.version}};
+  co_return Json{{"name", options_.network},  {"suffix", options_.suffix},
+                 {"http_port", at.http_port}, {"dns", at.dns},
+                 {"git_base", at.git_base},   {"version", options_.version}};
 }
 
 Task<Result<Json>> UserApi::list_nodes(http::Request& request) {

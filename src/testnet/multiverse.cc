@@ -34,6 +34,7 @@ Result<UniverseOptions> Multiverse::decide(const NewUniverse& what) const {
   options.name = what.name;
   options.keep = what.keep == Keep::yes ? Keep::yes : options_.keep;
   options.log_level = options_.log_level;
+  options.build_cache = options_.build_cache;
   options.plan = std::move(layout.nodes);
   const auto first = [](std::uint16_t a, std::uint16_t b) { return a != 0 ? a : b; };
   options.http_port = first(layout.ports.http, what.ports.http);

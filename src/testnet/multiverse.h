@@ -23,6 +23,7 @@ class Multiverse {
     FolderOf folder_of = {};  // none: for a simulated world without files
     Keep keep = Keep::no;     // universes, unless they say otherwise
     LogLevel log_level = LogLevel::warning;
+    std::filesystem::path build_cache = {};  // of all universes
   };
   Multiverse(node::Process& process, Options options, Logger log)
       : process_(process), options_(std::move(options)), log_(std::move(log)) {}

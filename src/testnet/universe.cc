@@ -152,6 +152,7 @@ Status Universe::make_node(const NodePlan& plan, p2p::NodeIdentity identity) {
   options.network_suffix = suffix();
   options.services = plan.services;
   options.data = options_.data / plan.name / "data";
+  options.monkey_cache = options_.build_cache;
   options.consensus_voters = voters_;
   options.log_level = options_.log_level;
   options.p2p_listen = {fmt::format("/ip4/127.0.0.1/tcp/{}", plan.p2p_port)};

@@ -31,6 +31,12 @@ struct LanguageOfTau {
 
 std::string tool(const std::string& name) { return std::string(TAU_BIN) + "/" + name; }
 
+fs::path user_cache() {
+  if (const char* xdg = std::getenv("XDG_CACHE_HOME"); xdg && *xdg == '/') return xdg;
+  const char* home = std::getenv("HOME");
+  return fs::path(home && *home ? home : "/tmp") / ".cache";
+}
+
 std::vector<LanguageOfTau> languages_of_tau() {
   std::vector<LanguageOfTau> out;
   for (const auto& entry : fs::directory_iterator(TAU_TEMPLATES)) {
@@ -50,15 +56,18 @@ class Languages : public ::testing::Test {
   Languages() {
     const char* path = std::getenv("PATH");
     home.directory = folder.path();
-    home.environment = {{"PATH", std::string(TAU_BIN) + ":" + (path ? path : "/usr/bin:/bin")},
-                        {"HOME", folder.path().string()},
-                        {"XDG_CONFIG_HOME", (folder / "settings").string()},
-                        {"GIT_CONFIG_NOSYSTEM", "1"},
-                        {"GIT_TERMINAL_PROMPT", "0"},
-                        {"GIT_AUTHOR_NAME", "newcomer"},
-                        {"GIT_AUTHOR_EMAIL", "newcomer@localhost"},
-                        {"GIT_COMMITTER_NAME", "newcomer"},
-                        {"GIT_COMMITTER_EMAIL", "newcomer@localhost"}};
+    home.environment = {
+        {"PATH", std::string(TAU_BIN) + ":" + (path ? path : "/usr/bin:/bin")},
+        {"HOME", folder.path().string()},
+        {"XDG_CONFIG_HOME", (folder / "settings").string()},
+        // Whoever runs the tests compiles Go's standard library once, not each time.
+        {"XDG_CACHE_HOME", user_cache().string()},
+        {"GIT_CONFIG_NOSYSTEM", "1"},
+        {"GIT_TERMINAL_PROMPT", "0"},
+        {"GIT_AUTHOR_NAME", "newcomer"},
+        {"GIT_AUTHOR_EMAIL", "newcomer@localhost"},
+        {"GIT_COMMITTER_NAME", "newcomer"},
+        {"GIT_COMMITTER_EMAIL", "newcomer@localhost"}};
   }
 
   void start() {
@@ -89,7 +98,7 @@ class Languages : public ::testing::Test {
   std::map<std::string, std::string> missing(const std::vector<LanguageOfTau>& all) {
     runtime::RealLoop loop;
     process::LocalRunner runner(loop, {}, Logger());
-    monkey::Images images({runner, monkey::BuilderOptions{}.toolchains});
+    monkey::Images images({runner, monkey::BuilderOptions{}.toolchains, {}});
     std::map<std::string, std::string> out;
     for (const auto& language : all) {
       const auto image = runtime::block_on(loop, images.get(language.image));

@@ -73,14 +73,15 @@ void print_change(const Json& view, const Arguments& arguments) {
   print_tables(view);
 }
 
-// Of the background process: the data folder if there is one, else the user's cache folder.
-fs::path log_folder(const dream::RunOptions& run) {
-  if (run.keep) return run.data;
+fs::path user_cache() {
   if (const char* cache = std::getenv("XDG_CACHE_HOME"); cache && *cache)
     return fs::path(cache) / "tau";
   const char* home = std::getenv("HOME");
   return fs::path(home && *home ? home : "/tmp") / ".cache" / "tau";
 }
+
+// Of the background process: the data folder if there is one, else the user's cache folder.
+fs::path log_folder(const dream::RunOptions& run) { return run.keep ? run.data : user_cache(); }
 
 Status start(Arguments& arguments) {
   dream::RunOptions& run = arguments.run;
@@ -88,6 +89,7 @@ Status start(Arguments& arguments) {
   TRY(run.log_level, testnet::log_level_named(arguments.log_level));
   run.keep = run.keep || !arguments.data.empty();
   run.data = arguments.data;
+  run.build_cache = user_cache() / "builds";
   if (run.data.empty()) {
     auto usual = testnet::default_kept_folder();
     if (!usual && run.keep) return fail(usual.error());

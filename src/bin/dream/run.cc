@@ -32,7 +32,8 @@ struct Parts {
                    {[&folders](std::string_view universe, testnet::Keep keep) {
                       return folders.folder_of(universe, keep);
                     },
-                    options.keep ? testnet::Keep::yes : testnet::Keep::no, options.log_level},
+                    options.keep ? testnet::Keep::yes : testnet::Keep::no, options.log_level,
+                    options.build_cache},
                    log),
         control(loop, process.network("127.0.0.1"), multiverse, log.named("control")) {}
   node::LocalProcess process;

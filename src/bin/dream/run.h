@@ -20,6 +20,8 @@ struct RunOptions {
   bool empty = false;          // only their clients
   std::filesystem::path data;  // of what is kept; never empty
   bool keep = false;           // universes, and what they have, outlive dream
+  // Of the user: compiled standard libraries and fetched modules, so that a new universe is warm.
+  std::filesystem::path build_cache;
   // Of the first universe; others take free ones, or those that they had before.
   std::uint16_t http_port = 1480;
   std::uint16_t api_port = 1422;

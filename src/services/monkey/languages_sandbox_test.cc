@@ -17,7 +17,7 @@ class LanguagesSandboxTest : public ::testing::Test {
 
   // A town whose function "ping" is made from this language's template.
   void use(const std::string& language) {
-    Images images({runner, BuilderOptions{}.toolchains});
+    Images images({runner, BuilderOptions{}.toolchains, {}});
     const std::filesystem::path folder = std::filesystem::path(TAU_TEMPLATES) / language / "ping";
     town = std::make_unique<Town>(loop, random, hosts_on(network), runner);
     town->code.clear();
@@ -53,7 +53,7 @@ class LanguagesSandboxTest : public ::testing::Test {
 };
 
 TEST_F(LanguagesSandboxTest, OneWithoutItsToolchainSaysWhatMakesIt) {
-  Images images({runner, "/nonexistent"});
+  Images images({runner, "/nonexistent", {}});
   ASSERT_TRUE(runtime::block_on(loop, images.probe()));
   for (const auto* language : {&rust(), &assemblyscript()}) {
     const std::string name(language->image());

@@ -147,7 +147,7 @@ inline command::Members::HostFactory hosts_on(p2p::simulated::SimulatedNetwork& 
 class Town {
  public:
   Town(runtime::Loop& l, Random& random, command::Members::HostFactory hosts,
-       process::Runner& runner)
+       process::Runner& runner, BuilderOptions builder = {})
       : loop(l),
         members(l, random, std::move(hosts)),
         patrick_node(members.add({"patrick"})),
@@ -166,6 +166,7 @@ class Town {
     patrick_node.router.serve(patrick::kProtocol, patrick, FakePatrick::Commands{});
     tns_node.router.serve(tns::kProtocol, tns, command::List<tns::Publish>{});
     Options options;
+    options.builder = std::move(builder);
     options.builder.suffix = "blackhole.localhost";
     service = std::make_unique<Service>(
         loop, *monkey_node.host, monkey_node.caller, kv, monkey_store->exchange, runner, pool,
@@ -238,7 +239,7 @@ class Town {
   }
   template <class Condition>
   bool wait(Condition condition) {
-    const TimePoint give_up = loop.now() + std::chrono::seconds(60);
+    const TimePoint give_up = loop.now() + wait_max;
     while (!condition() && loop.now() < give_up)
       (void)runtime::block_on(loop, runtime::sleep_for(std::chrono::milliseconds(5)));
     return condition();
@@ -258,6 +259,7 @@ class Town {
   auth::Registration registration;
   Files config, code;
   std::uint64_t seq = 0;
+  Duration wait_max = std::chrono::seconds(60);
 };
 
 }  // namespace tau::monkey

@@ -150,7 +150,9 @@ TEST_F(MonkeyTest, SaysWhatIsMissingInTheCode) {
   town->add_function("ping");
   auto& workflow = town->code["functions/ping/.taubyte/config.yaml"];
   workflow.replace(workflow.find("cpp-wasi"), 8, "cobol-wasi");
-  expect_failure("the image \"taubyte/cobol-wasi\" is unknown here: use taubyte/cpp-wasi, taubyte/go-wasi");
+  expect_failure(
+      "the image \"taubyte/cobol-wasi\" is unknown here: use taubyte/cpp-wasi, taubyte/go-wasi, "
+      "taubyte/rust-wasi, taubyte/assembly-script-wasi");
 }
 
 TEST_F(MonkeyTest, SaysThatTheModuleLacksTheFunctionToCall) {

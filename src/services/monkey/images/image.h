@@ -28,7 +28,7 @@ struct Warmth {
 };
 
 struct Image {
-  std::string name;  // "taubyte/cpp-wasi"
+  std::string name;                    // "taubyte/cpp-wasi"
   const Language* language = nullptr;  // who found it; set by Images
   // What a module depends on besides its sources: names compiler and SDK by version or digest.
   std::string toolchain;
@@ -68,13 +68,6 @@ struct Machine {
   process::Runner& runner;
   std::filesystem::path toolchains;
   std::string go_proxy;  // as GOPROXY; empty: the toolchain's own default
-};
-
-// Where a language looks for its toolchain: the system's folders, as a sandbox of the runner sees
-// them, and one folder of toolchains that Debian has no package for, as tools/setup fills it.
-struct Machine {
-  process::Runner& runner;
-  std::filesystem::path toolchains;
 };
 
 // One language: how its image is found on this machine. Without state; lives as long as the

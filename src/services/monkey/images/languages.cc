@@ -10,9 +10,7 @@ constexpr std::uint64_t kAskedBytesMax = 64u << 10;
 
 }  // namespace
 
-std::vector<const Language*> languages() {
-  return {&cpp(), &go(), &rust(), &assemblyscript()};
-}
+std::vector<const Language*> languages() { return {&cpp(), &go(), &rust(), &assemblyscript()}; }
 
 Task<Result<Bytes>> Language::warm_up(process::Runner&, Image) const { co_return Bytes{}; }
 

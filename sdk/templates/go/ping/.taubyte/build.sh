@@ -1,0 +1,5 @@
+#!/bin/bash
+
+. /utils/wasm.sh
+
+build "${FILENAME:-}"
