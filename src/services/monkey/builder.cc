@@ -176,7 +176,7 @@ Task<Status> Builder::warm_up(std::shared_ptr<const Image> image) {
   const auto now = co_await images_.get(image->name);
   if (!now || (*now)->warmth) co_return Status{};  // somebody else's turn did it
   const std::string name =
-      to_hex(crypto::sha256(as_bytes(image->toolchain))).substr(0, 40) + ".tar";
+      to_hex(crypto::sha256(as_bytes(image->warmth_of))).substr(0, 40) + ".tar";
   if (auto known = warm_.find(name)) {
     images_.use(image->name, *std::move(known));
     co_return Status{};

@@ -203,6 +203,9 @@ class Go final : public Language {
     image.kept = "/tmp/go/cache";
     image.toolchain =
         fmt::format("{}: go {}, sdk {}", kImage, version.substr(0, 40), short_digest(image.files));
+    image.warmth_of =
+        fmt::format("go {} in {}, {}", version, place.bin.string(),
+                    short_digest({{"warm.sh", image.files.at("opt/tau/sdk/go/warm.sh")}}));
     return image;
   }
 };
