@@ -36,7 +36,9 @@ struct UniverseOptions {
   std::uint16_t http_port = 1480;
   std::uint16_t api_port = 1422;  // of patrick, for git and tau; another one if it is taken
   std::uint16_t dns_port = 1453;  // of the first seer; others take free ones. 0: a free one
-  Ports preferred = {};           // taken for a 0 above where they are free
+  // What builds keep, which universes may share; empty: each node its own.
+  std::filesystem::path build_cache = {};
+  Ports preferred = {};                    // taken for a 0 above where they are free
   LogLevel log_level = LogLevel::warning;  // of what is said beyond the log book
   // What builds keep, which universes may share; empty: each node its own.
   std::filesystem::path build_cache;

@@ -89,6 +89,7 @@ Status start(Arguments& arguments) {
   TRY(run.log_level, testnet::log_level_named(arguments.log_level));
   run.keep = run.keep || !arguments.data.empty();
   run.data = arguments.data;
+  run.build_cache = user_cache() / "builds";
   if (run.data.empty()) {
     auto usual = testnet::default_kept_folder();
     if (!usual && run.keep) return fail(usual.error());
