@@ -15,8 +15,9 @@ namespace {
 
 using Member =
     std::variant<std::string Options::*, std::vector<std::string> Options::*, bool Options::*,
-                 std::uint32_t Options::*, MemorySize Options::*, OptionalEndpoint Options::*,
-                 LogLevel Options::*, std::filesystem::path Options::*>;
+                 std::uint32_t Options::*, MemorySize Options::*, OptionalMemory Options::*,
+                 Duration Options::*, OptionalEndpoint Options::*, LogLevel Options::*,
+                 std::filesystem::path Options::*>;
 
 struct Key {
   std::string_view section;  // empty: at the top of the file
@@ -62,8 +63,12 @@ const std::vector<Key>& keys() {
       {"dns", "listen", &Options::dns_listen, "Where seer answers DNS, UDP and TCP, or none."},
       {"consensus", "voters", &Options::consensus_voters,
        "Peer ids of the tns nodes that decide together; empty: this node alone."},
-      {"monkey", "concurrency", &Options::monkey_concurrency, "Builds at the same time.", 64},
+      {"patrick", "lease", &Options::patrick_lease,
+       "A monkey that is silent for so long loses its job to another."},
+      {"monkey", "concurrency", &Options::monkey_concurrency, "Jobs at the same time.", 64},
       {"monkey", "memory", &Options::monkey_memory, "Memory of one build."},
+      {"monkey", "memory_total", &Options::monkey_memory_total,
+       "Memory of all builds together, or half (of this machine's): jobs that do not fit wait."},
       {"monkey", "toolchains", &Options::monkey_toolchains,
        "Folder of toolchains that Debian has no package for; tools/setup fills it."},
       {"log", "level", &Options::log_level, "debug, info, warning or error."},
@@ -126,6 +131,30 @@ Result<std::uint64_t> parse_size(std::string_view text) {
   if (error != std::errc() || factor == 0 || number == 0 || number > (1ull << 50) / factor)
     return fail(ErrorCode::invalid_argument, "a size like 512MiB or 2GB is needed");
   return number * factor;
+}
+
+constexpr std::pair<std::string_view, std::uint64_t> kTimeUnits[] = {
+    {"h", 3'600'000}, {"m", 60'000}, {"s", 1'000}, {"ms", 1}};
+
+// From 100 ms to a day: less is no time for a network, more is a mistake.
+Result<Duration> parse_time(std::string_view text) {
+  std::uint64_t number = 0;
+  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), number);
+  const std::string_view unit(end, static_cast<std::size_t>(text.data() + text.size() - end));
+  std::uint64_t ms = 0;
+  for (const auto& [name, factor] : kTimeUnits)
+    if (unit == name && number <= 86'400'000) ms = number * factor;
+  if (error != std::errc() || ms < 100 || ms > 86'400'000)
+    return fail(ErrorCode::invalid_argument,
+                "a time from 100ms to 24h is needed, like 500ms or 10s");
+  return std::chrono::milliseconds(ms);
+}
+
+std::string print_time(Duration time) {
+  const auto ms = static_cast<std::uint64_t>(time / std::chrono::milliseconds(1));
+  for (const auto& [name, factor] : kTimeUnits)
+    if (ms % factor == 0) return fmt::format("{}{}", ms / factor, name);
+  return fmt::format("{}ms", ms);
 }
 
 std::string print_size(std::uint64_t bytes) {
@@ -194,6 +223,26 @@ struct Reader {
     (options.*member).bytes = *size;
     return {};
   }
+  Status operator()(OptionalMemory Options::* member) const {
+    TRY(const std::string text, scalar("a size or half"));
+    if (text == "half") {
+      (options.*member).reset();
+      return {};
+    }
+    const auto size = parse_size(text);
+    if (!size)
+      return place.wrong(node.Mark(), fmt::format("{}: {}", key.path(), size.error().message()));
+    options.*member = MemorySize{*size};
+    return {};
+  }
+  Status operator()(Duration Options::* member) const {
+    TRY(const std::string text, scalar("a time"));
+    const auto time = parse_time(text);
+    if (!time)
+      return place.wrong(node.Mark(), fmt::format("{}: {}", key.path(), time.error().message()));
+    options.*member = *time;
+    return {};
+  }
   Status operator()(OptionalEndpoint Options::* member) const {
     TRY(const std::string text, scalar("ADDRESS:PORT or none"));
     if (text == "none") {
@@ -250,6 +299,10 @@ struct Printer {
   std::string operator()(bool Options::* m) const { return options.*m ? "true" : "false"; }
   std::string operator()(std::uint32_t Options::* m) const { return std::to_string(options.*m); }
   std::string operator()(MemorySize Options::* m) const { return print_size((options.*m).bytes); }
+  std::string operator()(OptionalMemory Options::* m) const {
+    return options.*m ? print_size((options.*m)->bytes) : "half";
+  }
+  std::string operator()(Duration Options::* m) const { return print_time(options.*m); }
   std::string operator()(OptionalEndpoint Options::* m) const {
     return options.*m ? quoted((options.*m)->to_string()) : "none";
   }

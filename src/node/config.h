@@ -5,6 +5,7 @@
 // know, with file:line:column and what was probably meant.
 #pragma once
 
+#include <chrono>
 #include <cstdint>
 #include <filesystem>
 #include <optional>
@@ -14,6 +15,7 @@
 
 #include "base/error.h"
 #include "base/log.h"
+#include "base/time.h"
 #include "net/network.h"
 
 namespace tau::node {
@@ -23,6 +25,8 @@ struct MemorySize {
   friend bool operator==(const MemorySize&, const MemorySize&) = default;
 };
 
+// "half" in the file: of this machine's memory.
+using OptionalMemory = std::optional<MemorySize>;
 using OptionalEndpoint = std::optional<net::Endpoint>;  // "none" in the file
 
 // Member initializers are the defaults.
@@ -51,8 +55,11 @@ struct Options {
 
   std::vector<std::string> consensus_voters;
 
-  std::uint32_t monkey_concurrency = 1;
+  Duration patrick_lease = std::chrono::seconds(10);
+
+  std::uint32_t monkey_concurrency = 2;
   MemorySize monkey_memory{2ull << 30};
+  OptionalMemory monkey_memory_total;
   std::filesystem::path monkey_toolchains = "/var/cache/tau/toolchains";
 
   LogLevel log_level = LogLevel::info;

@@ -33,7 +33,8 @@ p2p:
 http: {address: 127.3.4.5, port: 0, entry: true}
 api: {listen: "127.0.0.1:1422"}
 dns: {listen: none}
-monkey: {memory: 512MiB}
+patrick: {lease: 1500ms}
+monkey: {memory: 512MiB, memory_total: 3GiB}
 log: {level: debug}
 )",
                                     "node.yaml", "/etc/tau");
@@ -45,6 +46,8 @@ log: {level: debug}
   EXPECT_EQ(options->api_listen->port, 1422);
   EXPECT_FALSE(options->dns_listen);
   EXPECT_EQ(options->monkey_memory.bytes, 512u << 20);
+  EXPECT_EQ(options->monkey_memory_total->bytes, 3ull << 30);
+  EXPECT_EQ(options->patrick_lease, std::chrono::milliseconds(1500));
   EXPECT_EQ(options->log_level, LogLevel::debug);
 }
 
@@ -54,6 +57,12 @@ TEST(Config, AnUnknownKeyIsRefusedAtItsPlaceWithWhatWasMeant) {
   EXPECT_THAT(refusal("servces: []\n"), HasSubstr("node.yaml:1:1: unknown key \"servces\"; did "
                                                   "you mean \"services\"?"));
   EXPECT_THAT(refusal("zzzzzzzz: 1\n"), HasSubstr("known here: network, identity, services"));
+}
+
+TEST(Config, ATimeHasAUnitAndBounds) {
+  EXPECT_EQ(parse_config("patrick: {lease: 2m}", "n", "/")->patrick_lease, std::chrono::minutes(2));
+  for (const std::string bad : {"10", "s", "1ms", "25h", "-1s", "1.5s", "99999999999h"})
+    EXPECT_THAT(refusal("patrick: {lease: " + bad + "}"), HasSubstr("patrick.lease: a time from"));
 }
 
 TEST(Config, AnUnknownServiceIsRefusedAtItsPlace) {

@@ -1,6 +1,9 @@
 #include "node/local_process.h"
 
+#include <unistd.h>
+
 #include <algorithm>
+#include <cstdlib>
 #include <thread>
 
 #include "guest/host_functions.h"
@@ -50,6 +53,19 @@ LocalProcess::LocalProcess(runtime::RealLoop& loop, Logger log)
       rocks_(pool_) {}
 
 LocalProcess::~LocalProcess() = default;
+
+Machine LocalProcess::machine() {
+  Machine out;
+  const long pages = ::sysconf(_SC_PHYS_PAGES), page = ::sysconf(_SC_PAGESIZE);
+  if (pages > 0 && page > 0)
+    out.memory_bytes = static_cast<std::uint64_t>(pages) * static_cast<std::uint64_t>(page);
+  double minute = 0;
+  if (::getloadavg(&minute, 1) == 1) {
+    const unsigned cores = std::max(1u, std::thread::hardware_concurrency());
+    out.load_percent = static_cast<std::uint32_t>(std::clamp(minute * 100 / cores, 0.0, 1000.0));
+  }
+  return out;
+}
 
 Result<vm::Engine*> LocalProcess::engine() {
   if (!engine_) {

@@ -23,6 +23,7 @@ class LocalProcess final : public Process {
   Random& random() override { return random_; }
   runtime::ThreadPool& pool() override { return pool_; }
   process::Runner& runner() override { return runner_; }
+  Machine machine() override;
   Result<vm::Engine*> engine() override;
   std::vector<substrate::Plane> planes(std::size_t at_most, const std::string& address) override;
   net::Network& network(const std::string& address) override;

@@ -147,7 +147,8 @@ Task<Status> Node::build() {
     p.patrick_kv = store::with_prefix(*p.kv, "patrick/");
     p.git = process_.make_git_host(options_.data / "git", log_.named(name_ + "/git"));
     p.patrick.emplace(loop, *p.router, *p.caller, *p.patrick_kv, *p.blocks, *p.git.provider,
-                      identity_, log_.named(name_ + "/patrick"));
+                      identity_, log_.named(name_ + "/patrick"),
+                      patrick::Options{options_.patrick_lease});
     if (p.git.mount) p.git.mount(p.api_routes);
   }
   if (runs(hoarder::kRole)) {
@@ -159,6 +160,9 @@ Task<Status> Node::build() {
     p.hoarders.emplace(loop, *p.caller, process_.random(), id());
     monkey::Options options;
     options.jobs_max = options_.monkey_concurrency;
+    options.memory_bytes_max = options_.monkey_memory_total ? options_.monkey_memory_total->bytes
+                                                            : process_.machine().memory_bytes / 2;
+    options.load_percent = [&process = process_] { return process.machine().load_percent; };
     options.builder.suffix = options_.network_suffix;
     options.builder.limits.memory_bytes_max = options_.monkey_memory.bytes;
     options.builder.toolchains = options_.monkey_toolchains;

@@ -2,6 +2,7 @@
 // have the real one (local_process.h), the simulator one in virtual time.
 #pragma once
 
+#include <cstdint>
 #include <filesystem>
 #include <functional>
 #include <memory>
@@ -35,6 +36,12 @@ struct GitHost {
   std::function<void(http::Router&)> mount;  // below /git; the provider outlives the routes' server
 };
 
+// What the machine has, and does now.
+struct Machine {
+  std::uint64_t memory_bytes = 0;
+  std::uint32_t load_percent = 0;  // 100: as much to do as there are cores; at most 1000
+};
+
 // Outlives its nodes. Loop thread only.
 class Process {
  public:
@@ -44,6 +51,7 @@ class Process {
   virtual Random& random() = 0;
   virtual runtime::ThreadPool& pool() = 0;  // for what blocks
   virtual process::Runner& runner() = 0;    // builds and git
+  virtual Machine machine() = 0;
   // Made when it is first asked for: only a substrate needs it. Errors: those of making it.
   virtual Result<vm::Engine*> engine() = 0;
   // Loops that serve HTTP for a substrate at this address, at most `at_most`. They run until the

@@ -45,10 +45,11 @@ Duration deadline_for(std::uint32_t wait_ms) { return std::chrono::milliseconds(
 
 Result<patrick::JobState> state_named(std::string_view name) {
   using enum patrick::JobState;
-  for (const auto state : {waiting, building, succeeded, failed, superseded})
+  for (const auto state : {waiting, building, succeeded, failed, superseded, cancelled})
     if (patrick::name_of(state) == name) return state;
   return fail(ErrorCode::invalid_argument,
-              "unless_state: one of waiting, building, succeeded, failed, superseded");
+              "unless_state: one of waiting, building, succeeded, failed, superseded, "
+              "cancelled");
 }
 
 Json to_json(const patrick::JobStatus& job) {
@@ -64,6 +65,9 @@ Json to_json(const patrick::JobStatus& job) {
   if (!job.error.empty()) out["error"] = job.error;
   if (job.started_unix_ms) out["started_unix_ms"] = job.started_unix_ms;
   if (job.ended_unix_ms) out["ended_unix_ms"] = job.ended_unix_ms;
+  if (job.fence) out["lease"] = *job.fence;
+  if (job.retry_of) out["retry_of"] = job.retry_of->str();
+  if (job.retried_by) out["retried_by"] = job.retried_by->str();
   return out;
 }
 
@@ -140,18 +144,22 @@ Json list_of(Json items) { return {{"type", "array"}, {"items", std::move(items)
 Json object(Json properties) { return {{"type", "object"}, {"properties", std::move(properties)}}; }
 
 Json schemas() {
-  const Json build = object({{"id", text("of the job")},
-                             {"project", text("")},
-                             {"branch", text("")},
-                             {"seq", number("counts the accepted pushes of this branch")},
-                             {"state", text("waiting, building, succeeded, failed, superseded")},
-                             {"commits", object(Json::object())},
-                             {"monkey", text("peer id of who builds it")},
-                             {"deployment", text("CID of what it made")},
-                             {"error", text("why it failed, or what it waits for")},
-                             {"accepted_unix_ms", number("")},
-                             {"started_unix_ms", number("")},
-                             {"ended_unix_ms", number("")}});
+  const Json build =
+      object({{"id", text("of the job")},
+              {"project", text("")},
+              {"branch", text("")},
+              {"seq", number("counts the accepted pushes of this branch")},
+              {"state", text("waiting, building, succeeded, failed, superseded, cancelled")},
+              {"commits", object(Json::object())},
+              {"monkey", text("peer id of who builds it")},
+              {"deployment", text("CID of what it made")},
+              {"error", text("why it failed, or what it waits for")},
+              {"accepted_unix_ms", number("")},
+              {"started_unix_ms", number("")},
+              {"ended_unix_ms", number("")},
+              {"lease", number("counts the monkeys that took it")},
+              {"retry_of", text("the build that this one repeats")},
+              {"retried_by", text("the build that repeats this one")}});
   const Json project = object({{"id", text("CID of the genesis: name, owner's key, nonce")},
                                {"name", text("")},
                                {"label", text("first name under the network's suffix")},
@@ -175,6 +183,7 @@ Json schemas() {
                           {"version", text("")}})},
       {"Registration",
        object({{"registration", text("base64 of the owner's signed registration (DAG-CBOR)")}})},
+      {"Order", object({{"order", text("base64 of the owner's signed order (DAG-CBOR)")}})},
       {"Project", project},
       {"Projects", object({{"projects", list_of(schema_ref("Project"))}})},
       {"Build", build},
@@ -249,7 +258,8 @@ const std::vector<UserApi::Operation>& UserApi::operations() {
        "registerProject",
        "Registers a project, or registers it anew.",
        {},
-       "Project"},
+       "Project",
+       "Registration"},
       {"GET", "/projects/{project}", "getProject", "One project.", {}, "Project"},
       {"GET",
        "/projects/{project}/builds",
@@ -275,6 +285,20 @@ const std::vector<UserApi::Operation>& UserApi::operations() {
        "Its log from a byte on; waits for more.",
        {"offset", "wait_ms"},
        "BuildLog"},
+      {"POST",
+       "/builds/{build}/cancel",
+       "cancelBuild",
+       "Ends it, by an order that the project's owner signed.",
+       {},
+       "Build",
+       "Order"},
+      {"POST",
+       "/builds/{build}/retry",
+       "retryBuild",
+       "A new build of the same commits, by an order that the project's owner signed.",
+       {},
+       "Build",
+       "Order"},
       {"GET", "/openapi.json", "document", "This document.", {}, "Document"}};
   return all;
 }
@@ -291,6 +315,8 @@ http::Router::JsonHandler UserApi::handler_of(std::string_view id) {
       {"functionLogs", &UserApi::function_logs},
       {"getBuild", &UserApi::get_build},
       {"buildLog", &UserApi::build_log},
+      {"cancelBuild", &UserApi::cancel_build},
+      {"retryBuild", &UserApi::retry_build},
       {"document", &UserApi::document}};
   const Member member = handlers.at(id);
   return [this, member](http::Request& request) { return (this->*member)(request); };
@@ -321,10 +347,10 @@ Json UserApi::openapi() {
                       {"summary", operation.summary},
                       {"parameters", std::move(parameters)},
                       {"responses", {{"200", good}, {"default", error}}}};
-    if (operation.method == "POST")
+    if (!operation.body.empty())
       described["requestBody"] = {
           {"required", true},
-          {"content", {{"application/json", {{"schema", schema_ref("Registration")}}}}}};
+          {"content", {{"application/json", {{"schema", schema_ref(operation.body)}}}}}};
     paths[std::string(operation.path)][operation.method == "POST" ? "post" : "get"] =
         std::move(described);
   }
@@ -361,12 +387,9 @@ Task<UserApi::Where> UserApi::where() {
 
 Task<Result<Json>> UserApi::network(http::Request&) {
   const Where at = co_await where();
-  co_return Json{{"name", options_.network},
-                 {"suffix", options_.suffix},
-                 {"http_port", at.http_port},
-                 {"dns", at.dns},
-                 {"git_base", at.git_base},
-                 {"version", options_.version}};
+  co_return Json{{"name", options_.network},  {"suffix", options_.suffix},
+                 {"http_port", at.http_port}, {"dns", at.dns},
+                 {"git_base", at.git_base},   {"version", options_.version}};
 }
 
 Task<Result<Json>> UserApi::list_nodes(http::Request& request) {
@@ -407,16 +430,22 @@ Json UserApi::to_json(const auth::Registration& registration, const Where& where
           {"repositories", std::move(repositories)}};
 }
 
-Task<Result<Json>> UserApi::register_project(http::Request& request) {
+// What somebody signed, out of the member `name` of a JSON body.
+Task<Result<codec::Signed>> signed_record(http::Request& request, std::string name) {
   CO_TRY(const Json body, http::read_json(request, kRegistrationBytesMax));
-  CO_TRY_SYNC(const std::string encoded, http::string_field(body, "registration"));
+  CO_TRY_SYNC(const std::string encoded, http::string_field(body, name));
   auto decoded = codec::base64_decode(encoded);
-  if (!decoded) co_return fail(std::move(decoded).error().context("registration"));
+  if (!decoded) co_return fail(std::move(decoded).error().context(name));
   auto record = codec::from_cbor<codec::Signed>(*decoded);
-  if (!record) co_return fail(std::move(record).error().context("registration"));
-  CO_TRY_SYNC(const auto registration, auth::open_registration(*record));
+  if (!record) co_return fail(std::move(record).error().context(name));
+  co_return record;
+}
+
+Task<Result<Json>> UserApi::register_project(http::Request& request) {
+  CO_TRY(auto record, signed_record(request, "registration"));
+  CO_TRY_SYNC(const auto registration, auth::open_registration(record));
   CO_TRY_STATUS(
-      caller_.call_any<auth::Register>(auth::kRole, auth::kProtocol, {*std::move(record)}));
+      caller_.call_any<auth::Register>(auth::kRole, auth::kProtocol, {std::move(record)}));
   co_return to_json(registration, co_await where());
 }
 
@@ -492,6 +521,31 @@ Task<Result<Json>> UserApi::build_log(http::Request& request) {
                                                        std::move(ask), deadline));
   const std::uint64_t next = offset + read.text.size();
   co_return Json{{"text", std::move(read.text)}, {"offset", next}, {"ended", read.ended}};
+}
+
+// The order says which build; the path is for people who read logs.
+template <class Order>
+Status same_build(const codec::Signed& order, const http::Request& request) {
+  auto claimed = codec::from_cbor<Order>(order.body);
+  if (!claimed) return fail(std::move(claimed).error().context("order"));
+  if (claimed->job.str() == request.parameter("build")) return {};
+  return fail(ErrorCode::invalid_argument, "the order is for another build than the path");
+}
+
+Task<Result<Json>> UserApi::cancel_build(http::Request& request) {
+  CO_TRY(auto order, signed_record(request, "order"));
+  CO_TRY_SYNC_STATUS(same_build<patrick::CancelOrder>(order, request));
+  CO_TRY(const auto done, caller_.call_any<patrick::CancelJob>(patrick::kRole, patrick::kProtocol,
+                                                               {std::move(order)}));
+  co_return node::to_json(done.job);
+}
+
+Task<Result<Json>> UserApi::retry_build(http::Request& request) {
+  CO_TRY(auto order, signed_record(request, "order"));
+  CO_TRY_SYNC_STATUS(same_build<patrick::RetryOrder>(order, request));
+  CO_TRY(const auto done, caller_.call_any<patrick::RetryJob>(patrick::kRole, patrick::kProtocol,
+                                                              {std::move(order)}));
+  co_return node::to_json(done.job);
 }
 
 // ---- logs of functions -----------------------------------------------------------------------

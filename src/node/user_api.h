@@ -38,6 +38,7 @@ class UserApi {
     std::string_view method, path, id, summary;
     std::vector<std::string_view> query;  // names of query parameters
     std::string_view answer;              // the schema of a good answer
+    std::string_view body = {};           // the schema of the request's body, if it has one
   };
   static const std::vector<Operation>& operations();
   static http::Json openapi();
@@ -58,6 +59,8 @@ class UserApi {
   Task<Result<Json>> list_builds(http::Request& request);
   Task<Result<Json>> get_build(http::Request& request);
   Task<Result<Json>> build_log(http::Request& request);
+  Task<Result<Json>> cancel_build(http::Request& request);
+  Task<Result<Json>> retry_build(http::Request& request);
   Task<Result<Json>> function_logs(http::Request& request);
   Task<Result<Json>> list_nodes(http::Request& request);
   Task<Result<Json>> document(http::Request& request);

@@ -57,8 +57,18 @@ struct Patrick {
   Task<Result<patrick::GitBase::Response>> handle(command::Peer, patrick::GitBase::Request) {
     co_return patrick::GitBase::Response{"http://127.0.0.1:7/git"};
   }
+  Task<Result<patrick::CancelJob::Response>> handle(command::Peer, patrick::CancelJob::Request r) {
+    ordered = r.order;
+    job.state = patrick::JobState::cancelled;
+    co_return patrick::CancelJob::Response{job};
+  }
+  Task<Result<patrick::RetryJob::Response>> handle(command::Peer, patrick::RetryJob::Request r) {
+    ordered = r.order;
+    co_return fail(ErrorCode::permission_denied, "only the owner");
+  }
   patrick::JobStatus job;
   patrick::GetJob::Request asked;
+  codec::Signed ordered;
 };
 
 struct Seer {
@@ -109,9 +119,9 @@ class UserApiTest : public ::testing::Test {
     patrick_.job.branch = "main";
     patrick_.job.seq = 3;
     core_.router.serve(auth::kProtocol, book_, auth::Commands{});
-    core_.router.serve(
-        patrick::kProtocol, patrick_,
-        command::List<patrick::ListJobs, patrick::GetJob, patrick::ReadLog, patrick::GitBase>{});
+    core_.router.serve(patrick::kProtocol, patrick_,
+                       command::List<patrick::ListJobs, patrick::GetJob, patrick::ReadLog,
+                                     patrick::GitBase, patrick::CancelJob, patrick::RetryJob>{});
     core_.router.serve(seer::kProtocol, seer_, command::List<seer::ListNodes>{});
     core_.router.serve(tns::kProtocol, tns_, command::List<tns::GetPointer>{});
     first_.router.serve(substrate::kProtocol, one_, command::List<substrate::ReadLogs>{});
@@ -221,6 +231,26 @@ TEST_F(UserApiTest, ShowsBuildsAndTheirLogs) {
   const auto log = ask("GET", "/builds/j1/log?offset=10");
   EXPECT_EQ(log.body, Json({{"text", "linking\n"}, {"offset", 18}, {"ended", false}}));
   EXPECT_EQ(ask("GET", "/builds/j1/log?offset=18").body["ended"], true);
+}
+
+TEST_F(UserApiTest, PassesTheOwnersOrdersOnAsTheyAreSigned) {
+  const auto owner = crypto::KeyPair::generate(random_);
+  const auto body = [](const codec::Signed& order) {
+    return Json{{"order", codec::base64_encode(codec::to_cbor(order))}}.dump();
+  };
+  const auto cancel = codec::sign_record(owner, patrick::CancelOrder{JobId("j1"), 5});
+  const auto ended = ask("POST", "/builds/j1/cancel", body(cancel));
+  EXPECT_EQ(ended.status, 200) << ended.body.dump();
+  EXPECT_EQ(ended.body["state"], "cancelled");
+  EXPECT_EQ(patrick_.ordered, cancel);
+  const auto retry = codec::sign_record(owner, patrick::RetryOrder{JobId("j1"), true, 5});
+  EXPECT_EQ(ask("POST", "/builds/j1/retry", body(retry)).status, 403);
+  EXPECT_EQ(patrick_.ordered, retry);
+  patrick_.ordered = {};
+  EXPECT_EQ(ask("POST", "/builds/j2/cancel", body(cancel)).status, 400) << "another build's";
+  EXPECT_EQ(ask("POST", "/builds/j1/cancel", body(retry)).status, 400) << "another order";
+  EXPECT_EQ(ask("POST", "/builds/j1/cancel", "{}").status, 400);
+  EXPECT_EQ(patrick_.ordered, codec::Signed());
 }
 
 TEST_F(UserApiTest, MergesTheLinesOfAllSubstratesAndGoesOnFromItsCursor) {

@@ -29,6 +29,7 @@ class SimulatedProcess final : public node::Process {
   Random& random() override { return random_; }
   runtime::ThreadPool& pool() override { return pool_; }
   process::Runner& runner() override { return programs_; }
+  node::Machine machine() override { return {16ull << 30, 0}; }
   Result<vm::Engine*> engine() override { return &engine_; }
   std::vector<substrate::Plane> planes(std::size_t at_most, const std::string& address) override;
   net::Network& network(const std::string& address) override { return sockets_.host(address); }

@@ -38,12 +38,14 @@ bool Visitor::wait_until(std::chrono::seconds limit, const std::function<bool()>
 }
 
 Member::Member(Visitor& visitor, const std::filesystem::path& root_key, const std::string& network,
-               const std::filesystem::path& data, std::string bootstrap)
+               const std::filesystem::path& data, std::string bootstrap,
+               std::vector<std::string> roles)
     : visitor_(visitor), process_(visitor.loop(), Logger()) {
   const auto root = node::read_key(root_key);
   CHECK(root);
-  auto identity = node::make_identity(*root, {"client"}, "test", process_.random(),
+  auto identity = node::make_identity(*root, std::move(roles), "test", process_.random(),
                                       visitor.loop().wall_unix_ms());
+  identity_ = identity;
   node::Options options;
   options.network_name = network;
   options.network_root_key = node::root_key_text(root->public_key());

@@ -41,15 +41,17 @@ class Visitor {
   net::Sockets sockets_{loop_};
 };
 
-// A member of the network with the role "client". Stopped in the destructor.
+// A member of the network, a "client" if not told otherwise. Stopped in the destructor.
 class Member {
  public:
   Member(Visitor& visitor, const std::filesystem::path& root_key, const std::string& network,
-         const std::filesystem::path& data, std::string bootstrap);
+         const std::filesystem::path& data, std::string bootstrap,
+         std::vector<std::string> roles = {"client"});
   ~Member();
 
   Status start();  // until the bootstrap node is connected, and those that it knows
   node::Node& node() { return *node_; }
+  const p2p::NodeIdentity& identity() const { return *identity_; }
   template <class C>
   Result<typename C::Response> call(const PeerId& peer, std::string_view protocol,
                                     typename C::Request request) {
@@ -63,6 +65,7 @@ class Member {
  private:
   Visitor& visitor_;
   node::LocalProcess process_;
+  std::optional<p2p::NodeIdentity> identity_;
   std::unique_ptr<node::Node> node_;
 };
 

@@ -7,6 +7,7 @@
 #include "bin/manual/manual.h"
 #include "bin/tau/new_function.h"
 #include "bin/tau/new_project.h"
+#include "bin/tau/order.h"
 #include "bin/tau/push.h"
 #include "bin/tau/query.h"
 #include "bin/tau/trace.h"
@@ -27,7 +28,8 @@ constexpr std::string_view kFooter =
 struct Arguments {
   std::string cloud, directory = ".", templates, location = ".";
   bool json = false, no_colour = false, follow = false, no_follow = false;
-  std::string which, project, url;
+  bool clean = false;
+  std::string which, project, url, job, job_by_flag;
   std::vector<std::string> build;
   int limit = 20;
   NewProject new_project;
@@ -128,6 +130,53 @@ Result<int> run_query_builds(Program& p) {
   return kExitOk;
 }
 
+// As an argument, or as Taubyte's tools spell it, --jid; empty: none was named.
+Result<std::string> named_build(const Arguments& a) {
+  if (!a.job.empty() && !a.job_by_flag.empty() && a.job != a.job_by_flag)
+    return fail(ErrorCode::invalid_argument, "two builds are named; name one");
+  return a.job.empty() ? a.job_by_flag : a.job;
+}
+
+Result<int> run_query_build(Program& p) {
+  TRY(Cloud cloud, p.cloud());
+  TRY(std::string build, named_build(p.arguments));
+  if (build.empty()) {
+    TRY(const std::string project, p.project_id());
+    TRY(build, newest_build(cloud, project));
+  }
+  TRY_STATUS(query_build(cloud, p.terminal, build));
+  return kExitOk;
+}
+
+Result<OwnerKey> owner_of(Program& p) {
+  TRY(const fs::path settings, config_folder());
+  return owner_key(settings, p.random);
+}
+
+Result<int> run_cancel_build(Program& p) {
+  TRY(Cloud cloud, p.cloud());
+  TRY(std::string build, named_build(p.arguments));
+  if (build.empty()) {
+    TRY(const std::string project, p.project_id());
+    TRY(build, build_under_way(cloud, project));
+  }
+  TRY(const OwnerKey owner, owner_of(p));
+  TRY_STATUS(cancel_build(cloud, p.terminal, owner.key, build, p.machine.loop.wall_unix_ms()));
+  return kExitOk;
+}
+
+Result<int> run_retry_build(Program& p) {
+  TRY(Cloud cloud, p.cloud());
+  TRY(std::string build, named_build(p.arguments));
+  if (build.empty()) {
+    TRY(const std::string project, p.project_id());
+    TRY(build, newest_build(cloud, project));
+  }
+  TRY(const OwnerKey owner, owner_of(p));
+  const Retry how{p.arguments.clean, !p.arguments.no_follow};
+  return retry_build(cloud, p.terminal, owner.key, build, how, p.machine.loop.wall_unix_ms());
+}
+
 Result<int> run_logs(Program& p, bool of_build) {
   TRY(const std::string project, p.project_id());
   TRY(Cloud cloud, p.cloud());
@@ -211,6 +260,26 @@ void declare_rest(CLI::App& app, Arguments& a, Command& chosen) {
       ->capture_default_str()
       ->check(CLI::Range(1, 100));
   builds->add_option("--project", a.project, "Id (default: that of this folder)");
+  const auto names_build = [&a](CLI::App* command, const std::string& otherwise) {
+    command->add_option("JOB", a.job, "The build's job id (default: " + otherwise + ")");
+    command->add_option("--jid", a.job_by_flag, "The same");
+    command->add_option("--project", a.project, "Id (default: that of this folder)");
+    return command;
+  };
+  names_build(add(*query, "build", "One build", run_query_build, chosen), "the newest");
+
+  CLI::App* cancel =
+      app.add_subcommand("cancel", "End what is under way (the owner's)")->require_subcommand(1);
+  names_build(
+      add(*cancel, "build", "End a build that waits or is under way", run_cancel_build, chosen),
+      "the newest that has not ended");
+  CLI::App* retry =
+      app.add_subcommand("retry", "Do once more (the owner's)")->require_subcommand(1);
+  CLI::App* retry_one = names_build(
+      add(*retry, "build", "Build the same commits once more, and follow", run_retry_build, chosen),
+      "the newest");
+  retry_one->add_flag("--clean", a.clean, "Build everything, whatever the caches hold");
+  retry_one->add_flag("--no-follow", a.no_follow, "Return once it is accepted");
 
   CLI::App* logs = app.add_subcommand("logs", "What functions said, or the log of a build");
   logs->add_flag("-f,--follow", a.follow, "Go on as more comes");

@@ -106,6 +106,24 @@ Status query_builds(Cloud& cloud, const Terminal& terminal, const std::string& p
   return {};
 }
 
+Status query_build(Cloud& cloud, const Terminal& terminal, const std::string& build) {
+  TRY(const Json about, cloud.get("/builds/" + url_encode(build)));
+  terminal.result(about);
+  std::vector<std::vector<std::string>> rows = {
+      {"build", fmt::format("{} of branch {}", about.value("seq", 0), about.value("branch", ""))},
+      {"job", about.value("id", "")},
+      {"state", ending_of(about)},
+      {"commits", short_commits(about)},
+      {"accepted", time_text(about.value("accepted_unix_ms", std::int64_t{0}))}};
+  if (about.contains("monkey"))
+    rows.push_back({"monkey", fmt::format("{} (lease {})", about.value("monkey", ""),
+                                          about.value("lease", 0))});
+  for (const char* name : {"deployment", "retry_of", "retried_by"})
+    if (about.contains(name)) rows.push_back({name, about.value(name, "")});
+  terminal.say(table(rows));
+  return {};
+}
+
 Status show_logs(Cloud& cloud, const Terminal& terminal, const std::string& project, bool follow) {
   std::string cursor;
   Json all = Json::array();

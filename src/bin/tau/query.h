@@ -13,6 +13,7 @@ Status query_projects(Cloud& cloud, const Terminal& terminal);
 // By id, or by the name or label of one project. Errors: not_found.
 Status query_project(Cloud& cloud, const Terminal& terminal, const std::string& which);
 Status query_builds(Cloud& cloud, const Terminal& terminal, const std::string& project, int limit);
+Status query_build(Cloud& cloud, const Terminal& terminal, const std::string& build);
 
 // What functions said; with `follow` until the program is stopped.
 Status show_logs(Cloud& cloud, const Terminal& terminal, const std::string& project, bool follow);

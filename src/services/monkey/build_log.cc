@@ -2,6 +2,8 @@
 
 #include <fmt/format.h>
 
+#include <optional>
+
 namespace tau::monkey {
 namespace {
 
@@ -118,7 +120,7 @@ Task<Status> BuildLog::gather() {
 }
 
 Task<void> BuildLog::run() {
-  int failures = 0;
+  std::optional<TimePoint> failing_since;
   for (;;) {
     while (waiting_.empty() && left_out_ == 0 && !finished_) {
       if (!co_await changed_.wait()) co_return;
@@ -133,12 +135,13 @@ Task<void> BuildLog::run() {
     waiting_.erase(0, piece.size());
     const Status sent = co_await send_(piece);
     if (sent) {
-      failures = 0;
+      failing_since.reset();
       continue;
     }
     const auto code = sent.error().code();
     const bool passing = code == ErrorCode::unavailable || code == ErrorCode::deadline_exceeded;
-    if (!passing || ++failures == kFailuresMax) co_return;
+    if (!failing_since) failing_since = loop_.now();
+    if (!passing || loop_.now() - *failing_since >= kPatience) co_return;
     waiting_.insert(0, piece);  // rather twice than not at all
     if (!co_await runtime::sleep_for(kRetryTime)) co_return;
   }

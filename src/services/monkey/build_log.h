@@ -24,7 +24,8 @@ class BuildLog {
   // Soon enough to watch, rare enough that a chatty compiler does not cost a message a line.
   static constexpr Duration kGatherTime = std::chrono::milliseconds(100);
   static constexpr Duration kRetryTime = std::chrono::milliseconds(500);
-  static constexpr int kFailuresMax = 10;  // in a row: patrick is gone, so is the lease
+  // After so long without success patrick is gone, and does not just restart.
+  static constexpr Duration kPatience = std::chrono::seconds(30);
 
   using Send = std::function<Task<Status>(std::string text)>;
 

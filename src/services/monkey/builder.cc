@@ -104,6 +104,7 @@ struct Builder::Sources {
 struct Builder::Run {
   Run(runtime::Loop& loop, BuildLog& l) : log(l), changed(loop) {}
   BuildLog& log;
+  bool clean = false;  // what was built before does not count
   Sources sources;
   project::Plan plan;
   std::size_t left = 0;
@@ -179,6 +180,7 @@ Task<Result<Built>> Builder::build(patrick::Job job, auth::Registration registra
   const TimePoint start = loop_.now();
   CO_TRY_STATUS(prepare());
   Run run(loop_, log);
+  run.clean = job.clean == true;
   CO_TRY(run.sources, fetch(job, registration, from, log));
   const project::Target target{job.project, job.branch, options_.suffix};
   run.plan = project::read_project(run.sources.config, target);
@@ -323,7 +325,8 @@ Task<Result<BuiltFunction>> Builder::make(Run& run, std::size_t index) {
   out.name = planned.key;
   out.toolchain = (*image)->toolchain;
   out.input_digest = co_await pool_.run([&] { return digest_of(**image, files); });
-  if (const auto known = cache_.find(out.input_digest)) {
+  const auto known = run.clean ? std::nullopt : cache_.find(out.input_digest);
+  if (known) {
     content::LocalSource local(exchange_.blocks());
     const auto module =
         co_await content::read_file(local, *known, options_.limits.output_bytes_max);

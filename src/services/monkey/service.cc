@@ -12,6 +12,8 @@ namespace {
 using namespace std::chrono_literals;
 
 constexpr std::uint32_t kPollMs = 25'000;  // below TakeJob's deadline
+// While it builds, what it bids changes.
+constexpr std::uint32_t kBusyPollMs = 5'000;
 // Between attempts at a patrick that is connected and does not answer well.
 constexpr Duration kRetryTime = 1s;
 // A build is worth waiting for tns and patrick to come back; the lease ends sooner if it must.
@@ -40,7 +42,27 @@ bool passing(const Error& error) {
   return error.code() == ErrorCode::unavailable || error.code() == ErrorCode::deadline_exceeded;
 }
 
+BuilderOptions within_memory(const Options& options) {
+  BuilderOptions builder = options.builder;
+  builder.builds_max = sandboxes_that_fit(options);
+  return builder;
+}
+
 }  // namespace
+
+std::size_t jobs_that_fit(const Options& options) {
+  const std::uint64_t fit = options.memory_bytes_max /
+                            std::max<std::uint64_t>(options.builder.limits.memory_bytes_max, 1);
+  return std::clamp<std::size_t>(fit, 1, std::max<std::size_t>(options.jobs_max, 1));
+}
+
+std::size_t sandboxes_that_fit(const Options& options) {
+  const std::uint64_t fit = options.memory_bytes_max /
+                            std::max<std::uint64_t>(options.builder.limits.memory_bytes_max, 1);
+  const std::size_t wanted =
+      std::max<std::size_t>({options.builder.builds_max, jobs_that_fit(options), std::size_t{1}});
+  return std::clamp<std::size_t>(fit, 1, wanted);
+}
 
 Service::Service(runtime::Loop& loop, p2p::Host& host, command::Caller& caller, store::Kv& kv,
                  content::Exchange& exchange, process::Runner& runner, runtime::ThreadPool& pool,
@@ -55,7 +77,8 @@ Service::Service(runtime::Loop& loop, p2p::Host& host, command::Caller& caller, 
       log_(std::move(log)),
       options_(std::move(options)),
       cache_(kv),
-      builder_(loop, exchange, runner, cache_, pool, options_.builder),
+      builder_(loop, exchange, runner, cache_, pool, within_memory(options_)),
+      slots_(loop, jobs_that_fit(options_)),
       changed_(loop) {}
 
 Service::~Service() { CHECK(!tasks_); }
@@ -97,21 +120,35 @@ Task<void> Service::prepare() {
 
 Task<void> Service::watch_patricks() {
   for (;;) {
-    for (const auto& patrick : caller_.peers_with_role(patrick::kRole)) {
-      auto& serving = served_[patrick];
-      while (serving < std::max<std::size_t>(options_.jobs_max, 1)) {
-        ++serving;
-        tasks_->spawn(serve(patrick));
-      }
-    }
+    for (const auto& patrick : caller_.peers_with_role(patrick::kRole))
+      if (served_.insert(patrick).second) tasks_->spawn(serve(patrick));
     if (!co_await changed_.wait()) co_return;
   }
 }
 
-// Takes jobs from one patrick, one after the other, while it is connected.
+patrick::Bid Service::bid() const {
+  const std::size_t slots = jobs_that_fit(options_);
+  const std::uint64_t used = building_ * options_.builder.limits.memory_bytes_max;
+  const std::uint64_t free = options_.memory_bytes_max - std::min(used, options_.memory_bytes_max);
+  patrick::Bid bid;
+  bid.slots = static_cast<std::uint32_t>(slots - std::min(building_, slots));
+  bid.memory_mib = static_cast<std::uint32_t>(std::min<std::uint64_t>(free >> 20, 1u << 30));
+  bid.load_percent = options_.load_percent ? options_.load_percent() : 0;
+  bid.warm.assign(warm_.begin(), warm_.end());
+  return bid;
+}
+
+// Takes jobs from one patrick while it is connected: one poll at a time, when one more job fits, so
+// that each bid says what is free at its time.
 Task<void> Service::serve(PeerId patrick) {
   for (;;) {
-    auto answer = co_await caller_.call<patrick::TakeJob>(patrick, patrick::kProtocol, {kPollMs});
+    bool waited = true;
+    while (waited && building_ >= jobs_that_fit(options_))
+      waited = (co_await changed_.wait()).has_value();
+    if (!waited) break;
+    const std::uint32_t wait_ms = building_ > 0 ? kBusyPollMs : kPollMs;
+    auto answer =
+        co_await caller_.call<patrick::TakeJob>(patrick, patrick::kProtocol, {wait_ms, bid()});
     if (!answer) {
       if (answer.error().code() == ErrorCode::cancelled) break;
       const auto peers = caller_.peers_with_role(patrick::kRole);
@@ -128,13 +165,17 @@ Task<void> Service::serve(PeerId patrick) {
       if (!co_await runtime::sleep_for(kRetryTime)) break;
       continue;
     }
-    Taken taken{patrick, std::move(*answer->job), std::move(opened->record), answer->fence,
-                std::chrono::milliseconds(answer->lease_ms)};
     ++building_;
-    co_await work(std::move(taken));
-    --building_;
+    tasks_->spawn(work({patrick, std::move(*answer->job), std::move(opened->record), answer->fence,
+                        std::chrono::milliseconds(answer->lease_ms)}));
   }
-  if (--served_[patrick] == 0) served_.erase(patrick);
+  served_.erase(patrick);
+  changed_.notify_all();
+}
+
+Task<void> Service::work(Taken taken) {
+  co_await build_under_lease(std::move(taken));
+  --building_;
   changed_.notify_all();
 }
 
@@ -148,7 +189,7 @@ Task<Status> append_log(command::Caller& caller, PeerId patrick, JobId job, std:
 }
 
 // Builds under the lease: when it is lost, the build is cancelled, and nobody is told anything.
-Task<void> Service::work(Taken taken) {
+Task<void> Service::build_under_lease(Taken taken) {
   runtime::Scope& outer = co_await runtime::current_scope();
   log_.info(
       fmt::format("job {} (seq {}, {})", taken.job.id.str(), taken.job.seq, taken.job.branch));
@@ -178,34 +219,68 @@ Task<void> Service::work(Taken taken) {
   }
 }
 
+// A renewal stays open at patrick for a third of the lease: so it learns within a moment that the
+// job was cancelled or is another's. While patrick can't be reached, the build goes on for a while
+// beyond the lease: a patrick that restarts finds it, and confirm() comes before anything is
+// published.
 Task<void> Service::renew(const Taken& taken, runtime::Scope& build) {
   const Duration every = std::max<Duration>(taken.lease / 3, 100ms);
+  const auto every_ms = static_cast<std::uint32_t>(every / 1ms);
   TimePoint good_until = loop_.now() + taken.lease;
+  bool silent = false;
   for (;;) {
-    if (!co_await runtime::sleep_for(every)) co_return;
     const TimePoint asked = loop_.now();
     const auto renewed = co_await caller_.call<patrick::RenewLease>(
-        taken.patrick, patrick::kProtocol, {taken.job.id, taken.fence}, every);
+        taken.patrick, patrick::kProtocol, {taken.job.id, taken.fence, every_ms, {}}, 2 * every);
     if (renewed) {
+      if (std::exchange(silent, false))
+        log_.info("job " + taken.job.id.str() + ": patrick is back, and the lease holds");
       good_until = asked + taken.lease;
+      const Duration left = asked + every - loop_.now();
+      if (left > Duration::zero() && !co_await runtime::sleep_for(left)) co_return;
       continue;
     }
     if (renewed.error().code() == ErrorCode::cancelled) co_return;
-    const bool lost = !passing(renewed.error());
-    if (!lost && loop_.now() < good_until) continue;
+    if (passing(renewed.error()) && loop_.now() < good_until + kPersistence) {
+      if (!std::exchange(silent, true))
+        log_.info("job " + taken.job.id.str() + ": patrick is silent; the build goes on");
+      if (!co_await runtime::sleep_for(std::min<Duration>(every, kRetryTime))) co_return;
+      continue;
+    }
     log_.info("job " + taken.job.id.str() + ": lease lost: " + renewed.error().to_string());
     build.cancel();
     co_return;
   }
 }
 
+// The last look before publishing: patrick writes down that this monkey publishes, or says that the
+// job is not its any more. Then everything built is dropped.
+Task<Status> Service::confirm(const Taken& taken) {
+  const TimePoint give_up = loop_.now() + taken.lease + kPersistence;
+  for (;;) {
+    const auto confirmed = co_await caller_.call<patrick::RenewLease>(
+        taken.patrick, patrick::kProtocol, {taken.job.id, taken.fence, {}, true});
+    if (confirmed) co_return Status{};
+    if (!passing(confirmed.error()) || loop_.now() >= give_up) {
+      log_.info("job " + taken.job.id.str() +
+                ": the result comes too late and is dropped: " + confirmed.error().to_string());
+      co_return fail(ErrorCode::cancelled, "the lease was lost");
+    }
+    CO_TRY_STATUS(runtime::sleep_for(kRetryTime));
+  }
+}
+
 Task<Result<codec::Cid>> Service::build_and_publish(const Taken& taken, BuildLog& log) {
   const patrick::Job& job = taken.job;
+  CO_TRY(const auto permit, slots_.acquire());
   CO_TRY_SYNC(auto registration, auth::open_registration(job.registration));
   if (registration.project() != job.project)
     co_return fail(ErrorCode::permission_denied,
                    "the job's registration is another project's; nothing is built");
   CO_TRY(Built built, builder_.build(job, std::move(registration), taken.patrick, log));
+  std::erase(warm_, job.project);
+  warm_.push_front(job.project);
+  if (warm_.size() > patrick::kWarmMax) warm_.pop_back();
 
   Receipt receipt;
   receipt.job = job.id;
@@ -223,6 +298,7 @@ Task<Result<codec::Cid>> Service::build_and_publish(const Taken& taken, BuildLog
   receipt.built_unix_ms = loop_.wall_unix_ms();
   CO_TRY_SYNC_STATUS(check_receipt(receipt));
   start = loop_.now();
+  CO_TRY_STATUS(confirm(taken));
   CO_TRY_STATUS(publish(taken, receipt));
   log.line(fmt::format("published after {} ms", took()));
   for (const auto& host : receipt.hosts) {

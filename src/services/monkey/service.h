@@ -5,8 +5,10 @@
 // idempotent.
 #pragma once
 
-#include <map>
+#include <deque>
+#include <functional>
 #include <memory>
+#include <set>
 #include <string>
 
 #include "base/log.h"
@@ -19,9 +21,16 @@
 namespace tau::monkey {
 
 struct Options {
-  std::size_t jobs_max = 1;  // at once, from each patrick
+  std::size_t jobs_max = 1;  // at once
+  // What all builds may use together. Each job keeps the memory of one build free for itself
+  // (builder.limits), so fewer than jobs_max are taken where it does not go further; one always is.
+  std::uint64_t memory_bytes_max = 4ull << 30;
+  std::function<std::uint32_t()> load_percent;  // of this machine, for bids; none: 0
   BuilderOptions builder;
 };
+// How many jobs, and how many sandboxes, fit.
+std::size_t jobs_that_fit(const Options& options);
+std::size_t sandboxes_that_fit(const Options& options);
 
 class Service {
  public:
@@ -36,7 +45,8 @@ class Service {
   Task<Status> start();
   Task<void> stop();
 
-  std::size_t building() const { return building_; }
+  std::size_t building() const { return building_; }  // jobs under way
+  patrick::Bid bid() const;                           // what it offers now
 
  private:
   struct Taken {  // a job and the right to it
@@ -50,9 +60,11 @@ class Service {
   Task<void> watch_patricks();
   Task<void> serve(PeerId patrick);
   Task<void> work(Taken taken);
+  Task<void> build_under_lease(Taken taken);
   Task<Result<codec::Cid>> build_and_publish(const Taken& taken, BuildLog& log);
   Task<void> renew(const Taken& taken, runtime::Scope& build);
   Task<Result<std::vector<PeerId>>> hold(codec::Cid deployment);
+  Task<Status> confirm(const Taken& taken);
   Task<Status> publish(const Taken& taken, const Receipt& receipt);
   Task<void> report(const Taken& taken, Result<codec::Cid> outcome);
 
@@ -67,8 +79,11 @@ class Service {
   ModuleCache cache_;
   Builder builder_;
 
-  std::map<PeerId, std::size_t> served_;  // patrick -> tasks that take jobs from it
+  std::set<PeerId> served_;  // patricks that jobs are taken from
   std::size_t building_ = 0;
+  // Two patricks may give a job each when one fits: the second waits, under its lease.
+  runtime::Semaphore slots_;
+  std::deque<ProjectId> warm_;  // built lately, newest first
   runtime::Signal changed_;
   std::shared_ptr<runtime::Signal*> peers_changed_;  // what the host's handler holds
   std::unique_ptr<runtime::TaskGroup> tasks_;

@@ -50,6 +50,7 @@ class FakePatrick {
     changed_.notify_all();
   }
   Task<Result<patrick::TakeJob::Response>> handle(command::Peer, patrick::TakeJob::Request r) {
+    if (r.bid) bids.push_back(*r.bid);
     const TimePoint until = loop_.now() + std::chrono::milliseconds(r.wait_ms);
     while (waiting.empty() && loop_.now() < until) {
       const auto woken =
@@ -63,8 +64,21 @@ class FakePatrick {
   }
   Task<Result<command::Empty>> handle(command::Peer, patrick::RenewLease::Request r) {
     ++renewed;
-    if (r.fence != fence || lease_lost) co_return fail(ErrorCode::aborted, "another's now");
+    if (deaf) co_return fail(ErrorCode::unavailable, "restarting");
+    if (r.fence > fence || lease_lost || (too_late && r.publishing == true))
+      co_return fail(ErrorCode::aborted, "another's now");
+    const TimePoint until = loop_.now() + std::chrono::milliseconds(r.wait_ms.value_or(0));
+    while (loop_.now() < until) {
+      const auto woken =
+          co_await runtime::with_deadline(until - loop_.now(), "poll", changed_.wait());
+      if (!woken && woken.error().code() == ErrorCode::cancelled) co_return fail(woken.error());
+      if (lease_lost) co_return fail(ErrorCode::aborted, "cancelled");
+    }
     co_return command::Empty{};
+  }
+  void lose_lease() {
+    lease_lost = true;
+    changed_.notify_all();
   }
   Task<Result<command::Empty>> handle(command::Peer, patrick::AppendLog::Request r) {
     if (r.text.size() > (64u << 10)) co_return fail(ErrorCode::invalid_argument, "too long");
@@ -72,7 +86,8 @@ class FakePatrick {
     co_return command::Empty{};
   }
   Task<Result<command::Empty>> handle(command::Peer, patrick::FinishJob::Request r) {
-    if (r.fence != fence) co_return fail(ErrorCode::aborted, "another's now");
+    if (deaf) co_return fail(ErrorCode::unavailable, "restarting");
+    if (r.fence > fence) co_return fail(ErrorCode::aborted, "another's now");
     finished.push_back(std::move(r));
     co_return command::Empty{};
   }
@@ -85,6 +100,9 @@ class FakePatrick {
   std::uint64_t fence = 0;
   int renewed = 0;
   bool lease_lost = false;
+  bool too_late = false;  // says so when something is to be published
+  bool deaf = false;      // as a patrick that restarts
+  std::vector<patrick::Bid> bids;
 
  private:
   runtime::Loop& loop_;
@@ -147,7 +165,7 @@ inline command::Members::HostFactory hosts_on(p2p::simulated::SimulatedNetwork& 
 class Town {
  public:
   Town(runtime::Loop& l, Random& random, command::Members::HostFactory hosts,
-       process::Runner& runner)
+       process::Runner& runner, Options options = {})
       : loop(l),
         members(l, random, std::move(hosts)),
         patrick_node(members.add({"patrick"})),
@@ -165,7 +183,6 @@ class Town {
                                             hoarder_node.host->id());
     patrick_node.router.serve(patrick::kProtocol, patrick, FakePatrick::Commands{});
     tns_node.router.serve(tns::kProtocol, tns, command::List<tns::Publish>{});
-    Options options;
     options.builder.suffix = "blackhole.localhost";
     service = std::make_unique<Service>(
         loop, *monkey_node.host, monkey_node.caller, kv, monkey_store->exchange, runner, pool,
@@ -225,6 +242,7 @@ class Town {
     job.sources["config"] = source_of(config);
     if (!code.empty()) job.sources["code"] = source_of(code);
     job.registration = codec::sign_record(owner, registration);
+    if (clean) job.clean = true;
     patrick.log.clear();
     patrick.add(std::move(job));
   }
@@ -258,6 +276,7 @@ class Town {
   auth::Registration registration;
   Files config, code;
   std::uint64_t seq = 0;
+  bool clean = false;  // what is pushed is built without caches
 };
 
 }  // namespace tau::monkey

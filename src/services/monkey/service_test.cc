@@ -118,6 +118,15 @@ TEST_F(MonkeyTest, BuildsOnlyWhatChanged) {
   EXPECT_NE(town->patrick.log.find("[pong] unchanged"), std::string::npos) << town->patrick.log;
 }
 
+TEST_F(MonkeyTest, BuildsEverythingAnewWhenTheJobSaysSo) {
+  ASSERT_TRUE(town->push_and_wait().deployment);
+  ASSERT_TRUE(town->push_and_wait().deployment);
+  EXPECT_EQ(builds(), 1u);
+  town->clean = true;
+  ASSERT_TRUE(town->push_and_wait().deployment);
+  EXPECT_EQ(builds(), 2u);
+}
+
 TEST_F(MonkeyTest, ReportsEveryMistakeAndPublishesNothing) {
   town->add_function("pong");
   town->add_function("pang");
@@ -194,6 +203,103 @@ TEST_F(MonkeyTest, GivesUpABuildWhoseLeaseIsLostWithoutAWord) {
   town->patrick.lease_lost = false;
   EXPECT_TRUE(town->push_and_wait().deployment);
   EXPECT_GT(town->patrick.renewed, 1);
+}
+
+TEST_F(MonkeyTest, EndsARunningSandboxWithinASecondWhenTheJobIsCancelled) {
+  town->code["functions/ping/main.cc"] = "slow(ping)";
+  town->push();
+  ASSERT_TRUE(town->wait([&] { return builds() == 1; }));
+  const TimePoint cancelled = loop.now();
+  town->patrick.lose_lease();
+  ASSERT_TRUE(town->wait([&] { return town->service->building() == 0; }));
+  EXPECT_LT(loop.now() - cancelled, 1s);
+  EXPECT_TRUE(town->patrick.finished.empty());
+}
+
+TEST_F(MonkeyTest, AsksPatrickBeforeItPublishesAndDropsAResultThatComesTooLate) {
+  town->patrick.too_late = true;
+  town->push();
+  ASSERT_TRUE(town->wait([&] { return builds() == 1; }));
+  ASSERT_TRUE(town->wait([&] { return town->service->building() == 0; }));
+  EXPECT_TRUE(town->tns.published.empty());
+  EXPECT_TRUE(town->patrick.finished.empty());
+}
+
+TEST_F(MonkeyTest, BuildsOnWhilePatrickRestartsAndFinishesThen) {
+  town->code["functions/ping/main.cc"] = "slow(ping)";
+  town->push();
+  ASSERT_TRUE(town->wait([&] { return builds() == 1; }));
+  town->patrick.deaf = true;  // for longer than the lease, and than the build
+  (void)runtime::block_on(loop, runtime::sleep_for(15s));
+  EXPECT_TRUE(town->tns.published.empty()) << "not without patrick's word";
+  EXPECT_EQ(town->service->building(), 1u);
+  town->patrick.deaf = false;
+  ASSERT_TRUE(town->wait([&] { return town->service->building() == 0; }));
+  EXPECT_EQ(town->tns.published.size(), 1u);
+  ASSERT_EQ(town->patrick.finished.size(), 1u);
+  EXPECT_EQ(builds(), 1u);
+}
+
+TEST_F(MonkeyTest, GivesUpWhenPatrickStaysAway) {
+  town->code["functions/ping/main.cc"] = "slow(ping)";
+  town->push();
+  ASSERT_TRUE(town->wait([&] { return builds() == 1; }));
+  town->patrick.deaf = true;
+  ASSERT_TRUE(town->wait([&] { return town->service->building() == 0; }));
+  EXPECT_TRUE(town->tns.published.empty());
+}
+
+TEST_F(MonkeyTest, BidsWhatIsFreeAndWhatItKnows) {
+  ASSERT_TRUE(town->wait([&] { return !town->patrick.bids.empty(); }));
+  EXPECT_EQ(town->patrick.bids.back().slots, 1u);
+  EXPECT_TRUE(town->patrick.bids.back().warm.empty());
+  ASSERT_TRUE(town->push_and_wait().deployment);
+  ASSERT_TRUE(town->wait([&] { return !town->patrick.bids.back().warm.empty(); }));
+  EXPECT_EQ(town->patrick.bids.back().warm, std::vector<ProjectId>{town->registration.project()});
+}
+
+TEST(MonkeyMemory, SeveralJobsAreBuiltAtOnceAsFarAsTheirMemoryGoes) {
+  runtime::VirtualLoop loop;
+  SeededRandom random(1);
+  p2p::simulated::SimulatedNetwork network(loop, random);
+  process::SimulatedRunner runner;
+  runner.on("/bin/sh", build_script);
+  Options options;
+  options.jobs_max = 5;
+  options.builder.limits.memory_bytes_max = 1ull << 30;
+  options.memory_bytes_max = (2ull << 30) + 1000;
+  options.load_percent = [] { return 42u; };
+  Town town(loop, random, hosts_on(network), runner, options);
+  ASSERT_TRUE(town.wait([&] { return !town.patrick.bids.empty(); }));
+  EXPECT_EQ(town.patrick.bids[0].slots, 2u);
+  EXPECT_EQ(town.patrick.bids[0].memory_mib, 2048u);
+  EXPECT_EQ(town.patrick.bids[0].load_percent, 42u);
+  for (int i = 0; i < 3; ++i) {
+    town.code["functions/ping/main.cc"] = "slow(ping)//" + std::to_string(i);
+    town.push();
+  }
+  ASSERT_TRUE(town.wait([&] { return town.service->building() == 2; }));
+  EXPECT_EQ(town.patrick.waiting.size(), 1u) << "the third is left to others";
+  std::size_t most = 0;
+  ASSERT_TRUE(town.wait([&] {
+    most = std::max(most, town.service->building());
+    return town.patrick.finished.size() == 3;
+  }));
+  EXPECT_EQ(most, 2u);
+  EXPECT_TRUE(std::ranges::any_of(town.patrick.bids, [](const patrick::Bid& bid) {
+    return bid.slots == 1 && bid.memory_mib == 1024;
+  })) << "one that builds offers the rest";
+}
+
+TEST(MonkeyMemory, OneBuildIsTakenHoweverLittleThereIs) {
+  Options options;
+  options.jobs_max = 4;
+  options.memory_bytes_max = 1000;
+  EXPECT_EQ(jobs_that_fit(options), 1u);
+  EXPECT_EQ(sandboxes_that_fit(options), 1u);
+  options.memory_bytes_max = 100ull << 30;
+  EXPECT_EQ(jobs_that_fit(options), 4u);
+  EXPECT_EQ(sandboxes_that_fit(options), 4u);
 }
 
 TEST_F(MonkeyTest, WaitsForTnsToComeBack) {

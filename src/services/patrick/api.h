@@ -38,6 +38,10 @@ struct Job {
   std::map<std::string, Source> sources;  // by repository name
   codec::Signed registration;             // auth::Registration, by the owner
   std::int64_t accepted_unix_ms = 0;
+  // Counts the leases of this job. It goes with the receipt to tns, which refuses what was built
+  // under an older one once a newer one has published. Absent: 0, as older nodes sign.
+  std::optional<std::uint64_t> fence;
+  std::optional<bool> clean;  // true: build everything, whatever the caches hold
   static constexpr auto fields() {
     return std::tuple{codec::field("id", &Job::id),
                       codec::field("project", &Job::project),
@@ -45,7 +49,9 @@ struct Job {
                       codec::field("seq", &Job::seq),
                       codec::field("sources", &Job::sources),
                       codec::field("registration", &Job::registration),
-                      codec::field("accepted", &Job::accepted_unix_ms)};
+                      codec::field("accepted", &Job::accepted_unix_ms),
+                      codec::field("fence", &Job::fence),
+                      codec::field("clean", &Job::clean)};
   }
 };
 
@@ -54,7 +60,8 @@ enum class JobState : std::uint8_t {
   building = 2,
   succeeded = 3,
   failed = 4,
-  superseded = 5
+  superseded = 5,
+  cancelled = 6
 };
 std::string_view name_of(JobState state);
 
@@ -69,6 +76,8 @@ struct JobStatus {
   std::optional<codec::Cid> deployment;
   std::string error;  // why it failed; file:line:column where a file is to blame
   std::int64_t accepted_unix_ms = 0, started_unix_ms = 0, ended_unix_ms = 0;
+  std::optional<std::uint64_t> fence;  // of the newest lease; absent: nobody took it yet
+  std::optional<JobId> retry_of, retried_by;
   static constexpr auto fields() {
     return std::tuple{codec::field("id", &JobStatus::id),
                       codec::field("project", &JobStatus::project),
@@ -81,21 +90,45 @@ struct JobStatus {
                       codec::field("error", &JobStatus::error),
                       codec::field("accepted", &JobStatus::accepted_unix_ms),
                       codec::field("started", &JobStatus::started_unix_ms),
-                      codec::field("ended", &JobStatus::ended_unix_ms)};
+                      codec::field("ended", &JobStatus::ended_unix_ms),
+                      codec::field("fence", &JobStatus::fence),
+                      codec::field("retry_of", &JobStatus::retry_of),
+                      codec::field("retried_by", &JobStatus::retried_by)};
   }
 };
 
 inline constexpr std::string_view kRole = "patrick";
 inline constexpr std::string_view kProtocol = "/tau/patrick/1";
 
-// Waits up to wait_ms for a job. The lease ends lease_ms after the last RenewLease.
+// What a monkey offers while it waits for a job. Of all that wait, the best bid gets the job that
+// comes (bids.h says which is best).
+struct Bid {
+  std::uint32_t slots = 1;         // jobs that it would begin at once
+  std::uint32_t memory_mib = 0;    // free, of what its builds may use together
+  std::uint32_t load_percent = 0;  // of its machine; 100: every core is busy
+  std::vector<ProjectId> warm;     // projects that it built lately, at most kWarmMax
+  static constexpr auto fields() {
+    return std::tuple{codec::field("slots", &Bid::slots), codec::field("memory", &Bid::memory_mib),
+                      codec::field("load", &Bid::load_percent), codec::field("warm", &Bid::warm)};
+  }
+};
+inline constexpr std::size_t kWarmMax = 32;  // 2 KiB a poll
+// Errors: invalid_argument.
+Status check_bid(const Bid& bid);
+
+// Waits up to wait_ms for a job; a new poll with a bid ends this monkey's older ones. The lease ends
+// lease_ms after the last RenewLease. Errors: resource_exhausted (64 polls wait already).
 struct TakeJob {
   static constexpr std::string_view kName = "take_job";
   static constexpr command::Callers kCallers = command::callers("monkey");
   static constexpr Duration kDeadline = std::chrono::seconds(35);
   struct Request {
-    std::uint32_t wait_ms = 0;  // at most 30,000
-    static constexpr auto fields() { return std::tuple{codec::field("wait", &Request::wait_ms)}; }
+    std::uint32_t wait_ms = 0;              // at most 30,000
+    std::optional<Bid> bid = std::nullopt;  // absent: one slot, and nothing known
+    static constexpr auto fields() {
+      return std::tuple{codec::field("wait", &Request::wait_ms),
+                        codec::field("bid", &Request::bid)};
+    }
   };
   struct Response {
     std::optional<p2p::NodeSigned> job;  // nothing: none came in time
@@ -109,7 +142,9 @@ struct TakeJob {
   };
 };
 
-// Errors: aborted (the lease is another's now, or the job was superseded: stop building).
+// Renews at once; then waits up to wait_ms, so that a monkey learns in a moment that it lost the
+// job. Errors: aborted (the lease is another's now, or the job was cancelled or superseded: stop
+// building).
 struct RenewLease {
   static constexpr std::string_view kName = "renew_lease";
   static constexpr command::Callers kCallers = command::callers("monkey");
@@ -117,8 +152,14 @@ struct RenewLease {
   struct Request {
     JobId job;
     std::uint64_t fence = 0;
+    std::optional<std::uint32_t> wait_ms = std::nullopt;  // at most 30,000
+    // true: the build is done and is about to be published. Written down before the answer: from
+    // now on the job can't be cancelled, until this lease ends.
+    std::optional<bool> publishing = std::nullopt;
     static constexpr auto fields() {
-      return std::tuple{codec::field("job", &Request::job), codec::field("fence", &Request::fence)};
+      return std::tuple{codec::field("job", &Request::job), codec::field("fence", &Request::fence),
+                        codec::field("wait", &Request::wait_ms),
+                        codec::field("publishing", &Request::publishing)};
     }
   };
   using Response = command::Empty;
@@ -227,6 +268,64 @@ struct ReadLog {
   };
 };
 
+// What the owner of a project signs to have a job ended. An order is good for ten minutes before
+// and after its time, and for one job: given again, it changes nothing more.
+struct CancelOrder {
+  static constexpr std::string_view kPurpose = "tau cancel job v1";
+  JobId job;
+  std::int64_t made_unix_ms = 0;
+  static constexpr auto fields() {
+    return std::tuple{codec::field("job", &CancelOrder::job),
+                      codec::field("made", &CancelOrder::made_unix_ms)};
+  }
+};
+// The same, to have it built once more.
+struct RetryOrder {
+  static constexpr std::string_view kPurpose = "tau retry job v1";
+  JobId job;
+  bool clean = false;  // without what caches hold
+  std::int64_t made_unix_ms = 0;
+  static constexpr auto fields() {
+    return std::tuple{codec::field("job", &RetryOrder::job),
+                      codec::field("clean", &RetryOrder::clean),
+                      codec::field("made", &RetryOrder::made_unix_ms)};
+  }
+};
+
+// Ends a job that waits or is being built; its monkey is told at once. A job that is cancelled
+// already: success. Errors: not_found, permission_denied (not signed by the project's owner, or
+// too old), failed_precondition (it has ended otherwise, or is being published).
+struct CancelJob {
+  static constexpr std::string_view kName = "cancel_job";
+  static constexpr command::Callers kCallers = command::kEveryMember;
+  static constexpr Duration kDeadline = std::chrono::seconds(10);
+  struct Request {
+    codec::Signed order;  // CancelOrder, by the project's owner
+    static constexpr auto fields() { return std::tuple{codec::field("order", &Request::order)}; }
+  };
+  struct Response {
+    JobStatus job;
+    static constexpr auto fields() { return std::tuple{codec::field("job", &Response::job)}; }
+  };
+};
+
+// A new job with the sources of one that has ended, and the next seq of its branch. A job is
+// retried once: told again, the answer is the same new job. Errors: as CancelJob's;
+// failed_precondition also when a newer push of the branch is built or waits.
+struct RetryJob {
+  static constexpr std::string_view kName = "retry_job";
+  static constexpr command::Callers kCallers = command::kEveryMember;
+  static constexpr Duration kDeadline = std::chrono::seconds(10);
+  struct Request {
+    codec::Signed order;  // RetryOrder, by the project's owner
+    static constexpr auto fields() { return std::tuple{codec::field("order", &Request::order)}; }
+  };
+  struct Response {
+    JobStatus job;  // the new one
+    static constexpr auto fields() { return std::tuple{codec::field("job", &Response::job)}; }
+  };
+};
+
 // Where the local provider's repositories are reached: "http://127.0.0.1:1422/git".
 struct GitBase {
   static constexpr std::string_view kName = "git_base";
@@ -239,7 +338,7 @@ struct GitBase {
   };
 };
 
-using Commands =
-    command::List<TakeJob, RenewLease, AppendLog, FinishJob, ListJobs, GetJob, ReadLog, GitBase>;
+using Commands = command::List<TakeJob, RenewLease, AppendLog, FinishJob, ListJobs, GetJob, ReadLog,
+                               GitBase, CancelJob, RetryJob>;
 
 }  // namespace tau::patrick

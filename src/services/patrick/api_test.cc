@@ -14,10 +14,24 @@ std::string hex(const T& record) {
 // text heads 60+n, keys shorter first, then bytewise.
 TEST(PatrickApi, BytesOnTheWireStayAsTheyAre) {
   EXPECT_EQ(hex(TakeJob::Request{1000}), "a164776169741903e8");
+  // {"bid": {"load": 7, "warm": ["p"], "slots": 2, "memory": 512}, "wait": 0}
+  EXPECT_EQ(hex(TakeJob::Request{0, Bid{2, 512, 7, {ProjectId("p")}}}),
+            "a263626964a4646c6f616407647761726d81617065736c6f747302666d656d6f7279190200"
+            "647761697400");
   // {"fence": 0, "lease": 0}
   EXPECT_EQ(hex(TakeJob::Response{}), "a26566656e636500656c6561736500");
   // {"job": "j", "fence": 2}
   EXPECT_EQ(hex(RenewLease::Request{JobId("j"), 2}), "a2636a6f62616a6566656e636502");
+  // {"job": "j", "wait": 9, "fence": 2, "publishing": true}
+  EXPECT_EQ(hex(RenewLease::Request{JobId("j"), 2, 9, true}),
+            "a4636a6f62616a6477616974096566656e6365026a7075626c697368696e67f5");
+  // {"order": {"body": h'01', "signature": h'02'}}
+  EXPECT_EQ(hex(CancelJob::Request{{{1}, {2}}}),
+            "a1656f72646572a264626f64794101697369676e61747572654102");
+  EXPECT_EQ(hex(RetryJob::Request{{{1}, {2}}}), hex(CancelJob::Request{{{1}, {2}}}));
+  // {"job": "j", "made": 3}; {"job": "j", "made": 3, "clean": true}
+  EXPECT_EQ(hex(CancelOrder{JobId("j"), 3}), "a2636a6f62616a646d61646503");
+  EXPECT_EQ(hex(RetryOrder{JobId("j"), true, 3}), "a3636a6f62616a646d6164650365636c65616ef5");
   // {"job": "j", "text": "hi", "fence": 2}
   EXPECT_EQ(hex(AppendLog::Request{JobId("j"), 2, "hi"}),
             "a3636a6f62616a64746578746268696566656e636502");

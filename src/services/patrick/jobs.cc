@@ -69,6 +69,9 @@ JobStatus JobRecord::status() const {
   s.accepted_unix_ms = job.accepted_unix_ms;
   s.started_unix_ms = started_unix_ms;
   s.ended_unix_ms = ended_unix_ms;
+  if (fence > 0) s.fence = fence;
+  s.retry_of = retry_of;
+  s.retried_by = retried_by;
   return s;
 }
 
@@ -252,19 +255,36 @@ Result<Jobs::Pushed> Jobs::push(const Push& push, const std::optional<Source>& s
   return out;
 }
 
-Change Jobs::take(const PeerId& monkey, std::int64_t now_unix_ms) const {
-  Change change;
+const JobRecord* Jobs::next() const {
   for (const auto& [order, id] : waiting_) {
     const JobRecord& waiting = jobs_.at(id);
-    if (!waiting.missing.empty()) continue;
-    JobRecord record = waiting;
-    record.state = JobState::building;
-    record.monkey = monkey;
-    ++record.fence;
-    record.started_unix_ms = now_unix_ms;
-    change.jobs.push_back(std::move(record));
-    break;
+    if (waiting.missing.empty()) return &waiting;
   }
+  return nullptr;
+}
+
+Change Jobs::take(const PeerId& monkey, std::int64_t now_unix_ms) const {
+  Change change;
+  const JobRecord* waiting = next();
+  if (!waiting) return change;
+  JobRecord record = *waiting;
+  record.state = JobState::building;
+  record.monkey = monkey;
+  record.job.fence = ++record.fence;
+  record.started_unix_ms = now_unix_ms;
+  change.jobs.push_back(std::move(record));
+  return change;
+}
+
+// The fence stays: nobody ever gets the same one.
+Change Jobs::give_back(const JobId& job, const PeerId& monkey, std::uint64_t fence) const {
+  Change change;
+  if (!check_lease(job, monkey, fence)) return change;
+  JobRecord record = jobs_.at(job);
+  record.state = JobState::waiting;
+  record.monkey.reset();
+  record.started_unix_ms = 0;
+  change.jobs.push_back(std::move(record));
   return change;
 }
 
@@ -281,8 +301,19 @@ Status Jobs::check_lease(const JobId& job, const PeerId& monkey, std::uint64_t f
 
 Status Jobs::renew(const JobId& job, const PeerId& monkey, std::uint64_t fence, TimePoint now) {
   TRY_STATUS(check_lease(job, monkey, fence));
-  leases_.insert_or_assign(job, now + kLease);
+  leases_.insert_or_assign(job, now + lease_);
   return {};
+}
+
+Result<Change> Jobs::begin_publishing(const JobId& job, const PeerId& monkey,
+                                      std::uint64_t fence) const {
+  TRY_STATUS(check_lease(job, monkey, fence));
+  Change change;
+  JobRecord record = jobs_.at(job);
+  if (record.publishing == true) return change;
+  record.publishing = true;
+  change.jobs.push_back(std::move(record));
+  return change;
 }
 
 Result<Change> Jobs::finish(const FinishJob::Request& end, const PeerId& monkey,
@@ -290,7 +321,8 @@ Result<Change> Jobs::finish(const FinishJob::Request& end, const PeerId& monkey,
   const JobRecord* known = find(end.job);
   if (!known) return not_found(end.job);
   if (known->ended() && known->fence == end.fence && known->monkey == monkey &&
-      known->deployment == end.deployment && known->state != JobState::superseded)
+      known->deployment == end.deployment && known->state != JobState::superseded &&
+      known->state != JobState::cancelled)
     return Change{};
   TRY_STATUS(check_lease(end.job, monkey, end.fence));
   JobRecord record = *known;
@@ -309,8 +341,10 @@ Change Jobs::expire(TimePoint now, std::int64_t now_unix_ms) const {
   for (const auto& [id, until] : leases_) {
     if (until > now) continue;
     JobRecord record = jobs_.at(id);
+    record.publishing.reset();
     const JobRecord* newest = newest_of({record.job.project, record.job.branch});
-    if (newest && newest->job.seq > record.job.seq && newest->state != JobState::failed) {
+    if (newest && newest->job.seq > record.job.seq && newest->state != JobState::failed &&
+        newest->state != JobState::cancelled) {
       record.state = JobState::superseded;
       record.error = "its monkey was lost, and job " + newest->job.id.str() +
                      " builds a newer push of this branch";
@@ -326,6 +360,67 @@ Change Jobs::expire(TimePoint now, std::int64_t now_unix_ms) const {
     change.jobs.push_back(std::move(record));
   }
   return change;
+}
+
+Result<Change> Jobs::cancel(const JobId& job, std::int64_t now_unix_ms) const {
+  const JobRecord* known = find(job);
+  if (!known) return not_found(job);
+  Change change;
+  if (known->state == JobState::cancelled) return change;
+  if (known->ended())
+    return fail(ErrorCode::failed_precondition,
+                "job " + job.str() + " has ended already: " + std::string(name_of(known->state)));
+  if (known->publishing == true)
+    return fail(ErrorCode::failed_precondition,
+                "job " + job.str() + " is built and is being published: too late to cancel it");
+  JobRecord record = *known;
+  record.state = JobState::cancelled;
+  record.error = "cancelled by the project's owner";
+  record.ended_unix_ms = now_unix_ms;
+  change.jobs.push_back(std::move(record));
+  return change;
+}
+
+Result<Jobs::Retried> Jobs::retry(const JobId& job, bool clean, std::int64_t now_unix_ms) const {
+  const JobRecord* known = find(job);
+  if (!known) return not_found(job);
+  if (known->retried_by && find(*known->retried_by)) return Retried{{}, *known->retried_by};
+  if (!known->ended())
+    return fail(ErrorCode::failed_precondition, "job " + job.str() + " is " +
+                                                    std::string(name_of(known->state)) +
+                                                    ": there is nothing to retry yet");
+  const ProjectId& project = known->job.project;
+  for (const auto& [order, id] : by_project_.at(project)) {
+    const JobRecord& other = jobs_.at(id);
+    const bool newer = other.job.branch == known->job.branch && other.job.seq > known->job.seq;
+    if (newer && (!other.ended() || other.state == JobState::succeeded))
+      return fail(ErrorCode::failed_precondition,
+                  "job " + job.str() + " is of an older push: job " + id.str() + " of the same " +
+                      "branch is " + std::string(name_of(other.state)) +
+                      "; to go back, push the older commit");
+  }
+  BranchRecord own = branches_.at({project, known->job.branch});
+  ++own.seq;
+  JobRecord old = *known, fresh;
+  fresh.job = known->job;
+  fresh.job.id = job_id_of(project, known->job.branch, own.seq);
+  fresh.job.seq = own.seq;
+  fresh.job.accepted_unix_ms = now_unix_ms;
+  fresh.job.fence.reset();
+  fresh.job.clean.reset();
+  if (clean) fresh.job.clean = true;
+  fresh.order = next_order_;
+  fresh.missing = known->missing;
+  fresh.retry_of = job;
+  old.retried_by = fresh.job.id;
+  Retried out;
+  out.job = fresh.job.id;
+  drop_old(project, out.change);
+  std::erase(out.change.dropped, job);
+  out.change.jobs.push_back(std::move(old));
+  out.change.jobs.push_back(std::move(fresh));
+  out.change.branch = std::move(own);
+  return out;
 }
 
 std::optional<TimePoint> Jobs::next_expiry() const {
@@ -345,7 +440,7 @@ void Jobs::apply(const Change& change, TimePoint now) {
         record.state == JobState::building &&
         (!before || before->state != JobState::building || before->fence != record.fence);
     if (record.state != JobState::building) leases_.erase(id);
-    if (taken) leases_.insert_or_assign(id, now + kLease);
+    if (taken) leases_.insert_or_assign(id, now + lease_);
     if (record.state == JobState::waiting) {
       waiting_.insert(place);
     } else {

@@ -22,7 +22,8 @@ namespace tau::patrick {
 // The branch that other branches borrow from: see Jobs.
 inline constexpr std::string_view kMainBranch = "main";
 inline constexpr std::size_t kBranchBytesMax = 128;  // as in a deployment
-// A monkey renews every few seconds; one that died is noticed before its user goes for coffee.
+// A monkey renews every few seconds; one that died is noticed before its user goes for coffee. What
+// a node's configuration says instead is `patrick.lease`.
 inline constexpr Duration kLease = std::chrono::seconds(10);
 // A job that outlives so many monkeys is what kills them.
 inline constexpr std::uint64_t kTakesMax = 5;
@@ -46,6 +47,9 @@ struct JobRecord {
   std::optional<codec::Cid> deployment;
   std::string error;
   std::int64_t started_unix_ms = 0, ended_unix_ms = 0;
+  // The fields below came later: absent in older records.
+  std::optional<bool> publishing;  // true: its monkey said so under the lease that it has
+  std::optional<JobId> retry_of, retried_by;
   static constexpr auto fields() {
     using R = JobRecord;
     return std::tuple{codec::field("job", &R::job),
@@ -57,7 +61,10 @@ struct JobRecord {
                       codec::field("deployment", &R::deployment),
                       codec::field("error", &R::error),
                       codec::field("started", &R::started_unix_ms),
-                      codec::field("ended", &R::ended_unix_ms)};
+                      codec::field("ended", &R::ended_unix_ms),
+                      codec::field("publishing", &R::publishing),
+                      codec::field("retry_of", &R::retry_of),
+                      codec::field("retried_by", &R::retried_by)};
   }
   bool ended() const { return state != JobState::waiting && state != JobState::building; }
   JobStatus status() const;
@@ -92,6 +99,7 @@ struct Change {
 // goes on, and tns refuses it if a higher seq is there first.
 class Jobs {
  public:
+  explicit Jobs(Duration lease = kLease) : lease_(lease) {}
   void restore(BranchRecord branch);
   void restore(JobRecord job, TimePoint now);  // one that was being built gets a whole lease
 
@@ -105,17 +113,34 @@ class Jobs {
   Result<Pushed> push(const Push& push, const std::optional<Source>& source,
                       const auth::Registration& registration,
                       const codec::Signed& signed_registration, std::int64_t now_unix_ms) const;
-  // The oldest job that may be built; an empty change when there is none.
+  // The oldest job that may be built, which is the one that take() gives. Null: there is none.
+  const JobRecord* next() const;
+  // An empty change when there is none.
   Change take(const PeerId& monkey, std::int64_t now_unix_ms) const;
+  // The job never reached who took it: it waits again as if nothing had been. An empty change when
+  // the lease is over already.
+  Change give_back(const JobId& job, const PeerId& monkey, std::uint64_t fence) const;
   // Errors: not_found, aborted.
   Status check_lease(const JobId& job, const PeerId& monkey, std::uint64_t fence) const;
   Status renew(const JobId& job, const PeerId& monkey, std::uint64_t fence, TimePoint now);
+  // Its monkey is about to publish. Errors: not_found, aborted.
+  Result<Change> begin_publishing(const JobId& job, const PeerId& monkey,
+                                  std::uint64_t fence) const;
   // The same end told again: an empty change. Errors: not_found, aborted.
   Result<Change> finish(const FinishJob::Request& end, const PeerId& monkey,
                         std::int64_t now_unix_ms) const;
   // Jobs whose lease is over wait again, or end.
   Change expire(TimePoint now, std::int64_t now_unix_ms) const;
   std::optional<TimePoint> next_expiry() const;
+  // Cancelled already: an empty change. Errors: not_found, failed_precondition.
+  Result<Change> cancel(const JobId& job, std::int64_t now_unix_ms) const;
+  // Retried already: an empty change, and the job that came of it. Errors: not_found,
+  // failed_precondition.
+  struct Retried {
+    Change change;
+    JobId job;
+  };
+  Result<Retried> retry(const JobId& job, bool clean, std::int64_t now_unix_ms) const;
 
   void apply(const Change& change, TimePoint now);
 
@@ -136,6 +161,7 @@ class Jobs {
   void complete_borrowers(const BranchRecord& main, Change& change) const;
   void drop_old(const ProjectId& project, Change& change) const;
 
+  Duration lease_;
   std::map<BranchKey, BranchRecord> branches_;
   std::map<JobId, JobRecord> jobs_;
   std::map<ProjectId, std::set<Place>> by_project_;

@@ -181,6 +181,102 @@ TEST(Jobs, OldOnesAreForgottenButNeverOneThatGoesOn) {
   EXPECT_EQ(w.jobs.list(kProject, 1).front().seq, 151u) << "newest first";
 }
 
+TEST(Jobs, TheFenceIsInWhatPatrickSigns) {
+  World w;
+  (void)w.push("config", "main", 1);
+  const JobId job = w.push("code", "main", 1)->job;
+  EXPECT_FALSE(w.jobs.find(job)->job.fence);
+  EXPECT_EQ(w.take(kAnn)->job.fence, 1u);
+  w.pass(kLease);
+  EXPECT_EQ(w.take(kBob)->job.fence, 2u);
+  EXPECT_EQ(w.jobs.find(job)->status().fence, 2u);
+}
+
+TEST(Jobs, AJobThatNeverReachedItsMonkeyWaitsAgain) {
+  World w;
+  (void)w.push("config", "main", 1);
+  const JobId job = w.push("code", "main", 1)->job;
+  const std::uint64_t fence = w.take(kAnn)->fence;
+  EXPECT_TRUE(w.jobs.give_back(job, kBob, fence).empty()) << "not his";
+  w.jobs.apply(w.jobs.give_back(job, kAnn, fence), w.now);
+  EXPECT_EQ(w.state(job), JobState::waiting);
+  EXPECT_FALSE(w.jobs.find(job)->monkey);
+  EXPECT_FALSE(w.jobs.next_expiry());
+  EXPECT_GT(w.take(kAnn)->fence, fence);
+}
+
+TEST(Jobs, OneThatIsCancelledEndsAtOnceAndItsMonkeyIsRefused) {
+  World w;
+  (void)w.push("config", "main", 1);
+  const JobId waiting = w.push("code", "main", 1)->job;
+  w.jobs.apply(*w.jobs.cancel(waiting, 5), w.now);
+  EXPECT_EQ(w.state(waiting), JobState::cancelled);
+  EXPECT_EQ(w.take(kAnn), nullptr);
+  EXPECT_TRUE(w.jobs.cancel(waiting, 6)->empty()) << "told again";
+
+  const JobId building = w.push("code", "main", 2)->job;
+  const std::uint64_t fence = w.take(kAnn)->fence;
+  w.jobs.apply(*w.jobs.cancel(building, 5), w.now);
+  EXPECT_EQ(w.state(building), JobState::cancelled);
+  EXPECT_EQ(w.jobs.renew(building, kAnn, fence, w.now).error().code(), ErrorCode::aborted);
+  EXPECT_EQ(w.jobs.begin_publishing(building, kAnn, fence).error().code(), ErrorCode::aborted);
+  EXPECT_EQ(w.finish(building, kAnn, fence, true).error().code(), ErrorCode::aborted);
+  EXPECT_FALSE(w.jobs.next_expiry());
+  EXPECT_EQ(w.jobs.cancel(JobId("none"), 5).error().code(), ErrorCode::not_found);
+}
+
+TEST(Jobs, WhatIsBeingPublishedIsTooLateToCancelUntilItsMonkeyIsLost) {
+  World w;
+  (void)w.push("config", "main", 1);
+  const JobId job = w.push("code", "main", 1)->job;
+  const std::uint64_t fence = w.take(kAnn)->fence;
+  EXPECT_EQ(w.jobs.begin_publishing(job, kBob, fence).error().code(), ErrorCode::aborted);
+  w.jobs.apply(*w.jobs.begin_publishing(job, kAnn, fence), w.now);
+  EXPECT_TRUE(w.jobs.begin_publishing(job, kAnn, fence)->empty()) << "told again";
+  EXPECT_EQ(w.jobs.cancel(job, 5).error().code(), ErrorCode::failed_precondition);
+  EXPECT_EQ(w.jobs.next_expiry(), w.now + kLease);
+  w.pass(kLease);
+  EXPECT_TRUE(w.jobs.cancel(job, 5));
+  EXPECT_TRUE(w.finish(job, kAnn, w.take(kAnn)->fence, true));
+  EXPECT_EQ(w.jobs.cancel(job, 5).error().code(), ErrorCode::failed_precondition);
+}
+
+TEST(Jobs, ARetryIsANewJobOfTheSameSourcesOnceForEachJob) {
+  World w;
+  (void)w.push("config", "main", 1);
+  const JobId job = w.push("code", "main", 1)->job;
+  EXPECT_EQ(w.jobs.retry(job, false, 5).error().code(), ErrorCode::failed_precondition);
+  EXPECT_TRUE(w.finish(job, kAnn, w.take(kAnn)->fence, false));
+  const auto retried = w.jobs.retry(job, true, 5);
+  ASSERT_TRUE(retried);
+  w.jobs.apply(retried->change, w.now);
+  const JobRecord* fresh = w.jobs.find(retried->job);
+  ASSERT_TRUE(fresh);
+  EXPECT_NE(fresh->job.id, job);
+  EXPECT_EQ(fresh->job.seq, 3u);
+  EXPECT_EQ(fresh->job.sources.at("code").commit, commit(1));
+  EXPECT_EQ(fresh->job.clean, true);
+  EXPECT_FALSE(fresh->job.fence);
+  EXPECT_EQ(fresh->retry_of, job);
+  EXPECT_EQ(w.jobs.find(job)->retried_by, fresh->job.id);
+  const auto again = w.jobs.retry(job, true, 6);
+  EXPECT_EQ(again->job, retried->job);
+  EXPECT_TRUE(again->change.empty());
+  EXPECT_EQ(w.push("code", "main", 2)->seq, 4u);
+  EXPECT_EQ(w.jobs.retry(JobId("none"), false, 5).error().code(), ErrorCode::not_found);
+}
+
+TEST(Jobs, AnOlderPushIsNotRetriedOverANewerOne) {
+  World w;
+  (void)w.push("config", "main", 1);
+  const JobId old = w.push("code", "main", 1)->job;
+  EXPECT_TRUE(w.finish(old, kAnn, w.take(kAnn)->fence, false));
+  const JobId newer = w.push("code", "main", 2)->job;
+  EXPECT_EQ(w.jobs.retry(old, false, 5).error().code(), ErrorCode::failed_precondition);
+  w.jobs.apply(*w.jobs.cancel(newer, 5), w.now);
+  EXPECT_TRUE(w.jobs.retry(old, false, 5)) << "the newer one came to nothing";
+}
+
 TEST(Jobs, ARestartRestoresEverything) {
   World w;
   (void)w.push("config", "main", 1);

@@ -10,6 +10,10 @@ namespace {
 using namespace std::chrono_literals;
 
 constexpr std::uint32_t kWaitMsMax = 30'000;
+// As many as a monkey may have builds at once; each costs a stream and a timer.
+constexpr std::ptrdiff_t kPollsOfMonkeyMax = 64;
+// Clocks of people's machines are off by minutes at times.
+constexpr std::int64_t kOrderAgeMaxMs = 10 * 60 * 1000;
 constexpr std::size_t kErrorBytesMax = 16u << 10;  // a page of compiler errors; the log has all
 
 // A decision, once begun, is not cut short: memory and disk would differ.
@@ -30,7 +34,7 @@ std::string shortened(std::string text) {
 
 Service::Service(runtime::Loop& loop, command::Router& router, command::Caller& caller,
                  store::Kv& kv, store::BlockStore& blocks, Provider& provider,
-                 const p2p::NodeIdentity& identity, Logger log)
+                 const p2p::NodeIdentity& identity, Logger log, Options options)
     : loop_(loop),
       router_(router),
       caller_(caller),
@@ -39,6 +43,8 @@ Service::Service(runtime::Loop& loop, command::Router& router, command::Caller& 
       provider_(provider),
       identity_(identity),
       log_(std::move(log)),
+      options_(options),
+      jobs_(options.lease),
       deciding_(loop, 1),
       changed_(loop) {}
 
@@ -47,12 +53,13 @@ Service::~Service() { CHECK(!running_); }
 Task<Status> Service::start() {
   if (running_) co_return Status{};
   CO_TRY(auto loaded, store_.load());
-  jobs_ = Jobs();
+  jobs_ = Jobs(options_.lease);
   for (auto& branch : loaded.branches) jobs_.restore(std::move(branch));
   for (auto& job : loaded.jobs) jobs_.restore(std::move(job), loop_.now());
   running_ = true;
   tasks_ = std::make_unique<runtime::TaskGroup>(loop_);
   tasks_->spawn(watch_leases());
+  tasks_->spawn(watch_jobs());
   router_.serve(kProtocol, *this, Commands{});
   auto provided = co_await provider_.start(*this);
   if (!provided) co_await stop();
@@ -77,6 +84,7 @@ Task<Status> Service::commit(Change change) {
                record.job.branch + ": " + std::string(name_of(record.state)));
   }
   for (const auto& job : change.dropped) store_.forget_tail(job);
+  changed_meanwhile_ = true;
   changed_.notify_all();
   co_return Status{};
 }
@@ -114,6 +122,8 @@ Task<Status> Service::decide_expire() {
                                  ? "[its monkey was lost; the job waits for another]\n"
                                  : "[" + record.error + "]\n";
     CO_TRY_STATUS(store_.append_log(record.job.id, said));
+    // It does not answer: what it polls for would be lost, too. It polls again if it lives.
+    if (record.monkey) end_polls(*record.monkey);
   }
   co_return co_await commit(std::move(change));
 }
@@ -186,33 +196,130 @@ Task<Result<Accepted>> Service::decide_push(Push push, std::optional<Source> sou
 
 // ---- what monkeys ask ------------------------------------------------------------------------
 
-Task<Result<std::optional<JobRecord>>> Service::decide_take(PeerId monkey) {
+std::shared_ptr<Service::Poll> Service::best_poll(const JobRecord& job) const {
+  // A poll outlives its connection for a while.
+  const auto there = caller_.peers_with_role("monkey");
+  std::vector<Bidder> bidders;
+  for (const auto& [order, poll] : polls_)
+    if (!poll->chosen && std::ranges::find(there, poll->bidder.monkey) != there.end())
+      bidders.push_back(poll->bidder);
+  const auto best = best_bid(bidders, job);
+  return best ? polls_.at(bidders[*best].order) : nullptr;
+}
+
+void Service::end_polls(const PeerId& monkey) {
+  for (const auto& [order, poll] : polls_) {
+    if (poll->chosen || poll->bidder.monkey != monkey) continue;
+    poll->chosen = true;
+    poll->end(std::nullopt);
+  }
+}
+
+Task<Status> Service::decide_takes() {
   CO_TRY(const auto permit, deciding_.acquire());
-  Change change = jobs_.take(monkey, loop_.wall_unix_ms());
-  if (change.jobs.empty()) co_return std::optional<JobRecord>();
-  JobRecord taken = change.jobs.front();
-  CO_TRY_STATUS(commit(std::move(change)));
-  co_return std::optional(std::move(taken));
+  for (;;) {
+    const JobRecord* job = jobs_.next();
+    const auto poll = job ? best_poll(*job) : nullptr;
+    if (!poll) co_return Status{};
+    poll->chosen = true;
+    Change change = jobs_.take(poll->bidder.monkey, loop_.wall_unix_ms());
+    JobRecord taken = change.jobs.front();
+    log_.info("job " + taken.job.id.str() + " goes to monkey " + poll->bidder.monkey.str() +
+              ", lease " + std::to_string(taken.fence) + " (bid " +
+              std::to_string(score(poll->bidder, *job)) + ")");
+    if (auto written = co_await commit(std::move(change)); !written) {
+      poll->end(fail(written.error()));
+      co_return written;
+    }
+    poll->end(std::move(taken));
+  }
+}
+
+// Jobs that become free while monkeys wait.
+Task<void> Service::watch_jobs() {
+  for (;;) {
+    while (std::exchange(changed_meanwhile_, false)) {
+      const auto taken = co_await to_the_end(decide_takes());
+      if (!taken) log_.warning("giving out jobs: " + taken.error().to_string());
+    }
+    if (!co_await changed_.wait()) co_return;
+  }
+}
+
+// Its connection ended between the decision and the answer.
+Task<void> Service::give_back(JobRecord record) {
+  const JobId job = record.job.id;
+  const auto given = co_await to_the_end(decide_give_back(std::move(record)));
+  if (!given) log_.warning("job " + job.str() + ": " + given.error().to_string());
+}
+
+Task<Status> Service::decide_give_back(JobRecord record) {
+  CO_TRY(const auto permit, deciding_.acquire());
+  co_return co_await commit(jobs_.give_back(record.job.id, *record.monkey, record.fence));
+}
+
+Task<Status> Service::end_of(std::shared_ptr<Poll> poll) {
+  while (!poll->given) CO_TRY_STATUS(poll->ended.wait());
+  co_return Status{};
 }
 
 Task<Result<TakeJob::Response>> Service::handle(command::Peer peer, TakeJob::Request request) {
+  Bidder bidder{peer.id, request.bid.value_or(Bid{}), next_poll_};
+  CO_TRY_SYNC_STATUS(check_bid(bidder.bid));
+  if (request.bid) end_polls(peer.id);
+  const auto of_monkey = std::ranges::count_if(
+      polls_, [&](const auto& one) { return one.second->bidder.monkey == peer.id; });
+  if (of_monkey >= kPollsOfMonkeyMax)
+    co_return fail(ErrorCode::resource_exhausted,
+                   "this monkey waits for jobs " + std::to_string(of_monkey) + " times already");
   const TimePoint until =
       loop_.now() + std::chrono::milliseconds(std::min(request.wait_ms, kWaitMsMax));
-  for (;;) {
-    CO_TRY(auto taken, to_the_end(decide_take(peer.id)));
-    if (taken) {
-      co_return TakeJob::Response{
-          identity_.sign(taken->job), taken->fence,
-          static_cast<std::uint32_t>(kLease / std::chrono::milliseconds(1))};
-    }
-    CO_TRY(const bool more, wait_for_change(until));
-    if (!more) co_return TakeJob::Response{};
+  const auto poll = std::make_shared<Poll>(loop_, std::move(bidder));
+  polls_.emplace(next_poll_++, poll);
+  (void)co_await to_the_end(decide_takes());  // what failed is in poll->given
+  runtime::Scope& scope = co_await runtime::current_scope();
+  while (!poll->given && !scope.cancelled() && loop_.now() < until)
+    (void)co_await runtime::with_deadline(until - loop_.now(), "poll", poll->ended.wait());
+  polls_.erase(poll->bidder.order);
+  if (poll->chosen) (void)co_await to_the_end(end_of(poll));
+  if (!poll->given) co_return TakeJob::Response{};
+  CO_TRY_SYNC(auto given, std::move(*poll->given));
+  if (!given) co_return TakeJob::Response{};
+  if (scope.cancelled()) {
+    tasks_->spawn(give_back(*std::move(given)));
+    co_return fail(ErrorCode::cancelled, "the monkey is gone");
   }
+  co_return TakeJob::Response{
+      identity_.sign(given->job), given->fence,
+      static_cast<std::uint32_t>(options_.lease / std::chrono::milliseconds(1))};
+}
+
+Task<Status> Service::decide_publishing(PeerId monkey, RenewLease::Request request) {
+  CO_TRY(const auto permit, deciding_.acquire());
+  CO_TRY_SYNC(Change change, jobs_.begin_publishing(request.job, monkey, request.fence));
+  CO_TRY_STATUS(commit(std::move(change)));
+  co_return jobs_.renew(request.job, monkey, request.fence, loop_.now());
 }
 
 Task<Result<RenewLease::Response>> Service::handle(command::Peer peer,
                                                    RenewLease::Request request) {
-  CO_TRY_SYNC_STATUS(jobs_.renew(request.job, peer.id, request.fence, loop_.now()));
+  const TimePoint until =
+      loop_.now() + std::chrono::milliseconds(std::min(request.wait_ms.value_or(0), kWaitMsMax));
+  if (request.publishing == true) {
+    CO_TRY_STATUS(to_the_end(decide_publishing(peer.id, request)));
+  } else {
+    CO_TRY_SYNC_STATUS(jobs_.renew(request.job, peer.id, request.fence, loop_.now()));
+  }
+  while (loop_.now() < until) {
+    CO_TRY(const bool more, wait_for_change(until));
+    if (!more) break;
+    // Its own end of the job is no loss.
+    const JobRecord* record = jobs_.find(request.job);
+    if (record && record->fence == request.fence && record->monkey == peer.id &&
+        (record->state == JobState::succeeded || record->state == JobState::failed))
+      break;
+    CO_TRY_SYNC_STATUS(jobs_.check_lease(request.job, peer.id, request.fence));
+  }
   co_return RenewLease::Response{};
 }
 
@@ -233,8 +340,13 @@ Task<Result<AppendLog::Response>> Service::handle(command::Peer peer, AppendLog:
 
 Task<Status> Service::decide_finish(PeerId monkey, FinishJob::Request request) {
   CO_TRY(const auto permit, deciding_.acquire());
-  CO_TRY_SYNC(Change change, jobs_.finish(request, monkey, loop_.wall_unix_ms()));
-  co_return co_await commit(std::move(change));
+  auto change = jobs_.finish(request, monkey, loop_.wall_unix_ms());
+  if (!change) {
+    log_.info("refused what monkey " + monkey.str() + " says of job " + request.job.str() + ": " +
+              change.error().message());
+    co_return fail(std::move(change).error());
+  }
+  co_return co_await commit(*std::move(change));
 }
 
 Task<Result<FinishJob::Response>> Service::handle(command::Peer peer, FinishJob::Request request) {
@@ -287,6 +399,75 @@ Task<Result<GitBase::Response>> Service::handle(command::Peer, GitBase::Request)
     co_return fail(ErrorCode::unavailable,
                    "this patrick hosts no repositories that can be reached");
   co_return GitBase::Response{git_base_};
+}
+
+// ---- what owners order -----------------------------------------------------------------------
+
+// The order names the job, the job its project's owner; nothing else of it is believed before the
+// signature is checked.
+template <class Order>
+Result<Order> Service::open_order(const codec::Signed& signed_order) const {
+  auto claimed = codec::from_cbor<Order>(signed_order.body);
+  if (!claimed) return fail(std::move(claimed).error().context("the order"));
+  const JobRecord* record = jobs_.find(claimed->job);
+  if (!record)
+    return fail(ErrorCode::not_found, "no job " + claimed->job.str().substr(0, 64) +
+                                          " is known here; `tau query builds` lists them");
+  TRY(const auto registration, auth::open_registration(record->job.registration));
+  const crypto::PublicKey owner(registration.genesis.owner);
+  if (!codec::check_signature(owner, Order::kPurpose, signed_order))
+    return fail(ErrorCode::permission_denied,
+                "only the owner of project " + record->job.project.str() +
+                    " may do this: the order is signed with another key");
+  const std::int64_t age = loop_.wall_unix_ms() - claimed->made_unix_ms;
+  if (age > kOrderAgeMaxMs || age < -kOrderAgeMaxMs)
+    return fail(ErrorCode::permission_denied,
+                "the order was signed " + std::to_string(std::abs(age / 1000)) + " s " +
+                    (age > 0 ? "ago" : "in the future") +
+                    " by this clock; at most 600 s are accepted. Set your machine's clock");
+  return *std::move(claimed);
+}
+
+Task<Result<JobStatus>> Service::decide_cancel(CancelOrder order) {
+  CO_TRY(const auto permit, deciding_.acquire());
+  CO_TRY_SYNC(Change change, jobs_.cancel(order.job, loop_.wall_unix_ms()));
+  if (!change.empty()) {
+    log_.info("job " + order.job.str() + " is cancelled");
+    CO_TRY_STATUS(store_.append_log(order.job, "[cancelled by the project's owner]\n"));
+  }
+  CO_TRY_STATUS(commit(std::move(change)));
+  const JobRecord* record = jobs_.find(order.job);
+  if (!record) co_return fail(ErrorCode::not_found, "the job is gone");
+  co_return record->status();
+}
+
+Task<Result<CancelJob::Response>> Service::handle(command::Peer, CancelJob::Request request) {
+  CO_TRY_SYNC(auto order, open_order<CancelOrder>(request.order));
+  CO_TRY(auto status, to_the_end(decide_cancel(std::move(order))));
+  co_return CancelJob::Response{std::move(status)};
+}
+
+Task<Result<JobStatus>> Service::decide_retry(RetryOrder order) {
+  CO_TRY(const auto permit, deciding_.acquire());
+  CO_TRY_SYNC(auto retried, jobs_.retry(order.job, order.clean, loop_.wall_unix_ms()));
+  const bool is_new = !retried.change.empty();
+  CO_TRY_STATUS(commit(std::move(retried.change)));
+  const JobRecord* record = jobs_.find(retried.job);
+  if (!record) co_return fail(ErrorCode::not_found, "the job is gone");
+  JobStatus status = record->status();
+  if (is_new) {
+    log_.info("job " + order.job.str() + " is tried again: job " + retried.job.str());
+    CO_TRY_STATUS(store_.append_log(
+        retried.job, "[job " + order.job.str() + " once more, as build " +
+                         std::to_string(status.seq) + " of branch " + status.branch + "]\n"));
+  }
+  co_return status;
+}
+
+Task<Result<RetryJob::Response>> Service::handle(command::Peer, RetryJob::Request request) {
+  CO_TRY_SYNC(auto order, open_order<RetryOrder>(request.order));
+  CO_TRY(auto status, to_the_end(decide_retry(std::move(order))));
+  co_return RetryJob::Response{std::move(status)};
 }
 
 }  // namespace tau::patrick

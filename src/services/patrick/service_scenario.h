@@ -44,9 +44,9 @@ class Scenario {
         auth(members.add({"auth"})),
         ann(members.add({"monkey"})),
         bob(members.add({"monkey"})),
-        client(members.add({"client"})) {
+        client(members.add({"client"})),
+        owner(crypto::KeyPair::generate(random)) {
     EXPECT_TRUE(runtime::block_on(loop, members.start()));
-    const auto owner = crypto::KeyPair::generate(random);
     auth::Registration r;
     r.genesis = {"hello", owner.public_key().raw(), {}};
     r.label = "hello";
@@ -64,7 +64,7 @@ class Scenario {
   }
   void start() {
     service = std::make_unique<Service>(loop, patrick.router, patrick.caller, kv, blocks, provider,
-                                        patrick.identity, Logger());
+                                        patrick.identity, Logger(), options);
     EXPECT_TRUE(runtime::block_on(loop, service->start()));
   }
   void stop() {
@@ -81,6 +81,18 @@ class Scenario {
   Result<typename C::Response> call(command::Member& who, typename C::Request request) {
     return runtime::block_on(loop, who.caller.call_any<C>(kRole, kProtocol, std::move(request)));
   }
+  Result<JobStatus> cancel(const JobId& job, const crypto::KeyPair& key, std::int64_t late_ms = 0) {
+    const CancelOrder order{job, loop.wall_unix_ms() - late_ms};
+    auto done = call<CancelJob>(client, {codec::sign_record(key, order)});
+    if (!done) return fail(done.error());
+    return std::move(done->job);
+  }
+  Result<JobStatus> retry(const JobId& job, const crypto::KeyPair& key) {
+    const RetryOrder order{job, false, loop.wall_unix_ms()};
+    auto done = call<RetryJob>(client, {codec::sign_record(key, order)});
+    if (!done) return fail(done.error());
+    return std::move(done->job);
+  }
   JobState state(const JobId& job) { return call<GetJob>(client, {job, {}, 0})->job.state; }
   std::string log(const JobId& job, bool& ended) {
     std::string text;
@@ -96,10 +108,12 @@ class Scenario {
   runtime::Loop& loop;
   command::Members members;
   command::Member &patrick, &auth, &ann, &bob, &client;
+  crypto::KeyPair owner;
   ProjectBook book;
   ScriptedProvider provider;
   store::MemoryKv kv, block_kv;
   store::BlockStore blocks{block_kv};
+  Options options;
   std::unique_ptr<Service> service;
 };
 

@@ -104,5 +104,159 @@ TEST_F(PatrickService, SaysWhenALongPollEndsWithoutNews) {
   EXPECT_FALSE(s.call<TakeJob>(s.ann, {2'000})->job);
 }
 
+// A call of a member that goes on while the test does something else.
+template <class C>
+class Call {
+ public:
+  Call(Scenario& s, command::Member& who, typename C::Request request) : group_(s.loop) {
+    group_.spawn(run(who, std::move(request)));
+  }
+  ~Call() { end(); }
+  void end() { runtime::block_on(group_.loop(), group_.stop()); }
+  std::optional<Result<typename C::Response>> answer;
+
+ private:
+  Task<void> run(command::Member& who, typename C::Request request) {
+    answer = co_await who.caller.call_any<C>(kRole, kProtocol, std::move(request));
+  }
+  runtime::TaskGroup group_;
+};
+
+TEST_F(PatrickService, TheBestOfTheBidsThatWaitGetsTheJobAtOnce) {
+  Scenario s(loop_, random_, hosts());
+  (void)s.push("config", 'a');
+  Bid cold, warm;
+  cold.slots = 4;
+  warm.warm = {s.book.project};
+  Call<TakeJob> ann(s, s.ann, {20'000, cold});
+  pass(1s);
+  Call<TakeJob> bob(s, s.bob, {20'000, warm});
+  pass(1s);
+  const JobId job = s.push("code", 'b')->job;
+  pass(100ms);
+  ASSERT_TRUE(bob.answer && *bob.answer && (*bob.answer)->job);
+  EXPECT_FALSE(ann.answer) << "ann waits on";
+  EXPECT_EQ(s.call<GetJob>(s.client, {job, {}, 0})->job.monkey, s.bob.host->id());
+  // The winner never begins: the other gets it, without asking again.
+  pass(kLease - 1s);
+  EXPECT_FALSE(ann.answer);
+  pass(2s);
+  ASSERT_TRUE(ann.answer && *ann.answer && (*ann.answer)->job);
+  EXPECT_EQ((*ann.answer)->fence, 2u);
+  EXPECT_EQ(s.call<RenewLease>(s.bob, {job, 1}).error().code(), ErrorCode::aborted);
+}
+
+TEST_F(PatrickService, ANewBidOfAMonkeyReplacesItsOlderOne) {
+  Scenario s(loop_, random_, hosts());
+  (void)s.push("config", 'a');
+  Call<TakeJob> before(s, s.ann, {20'000, Bid{}});
+  pass(1s);
+  Call<TakeJob> after(s, s.ann, {20'000, Bid{}});
+  pass(1s);
+  ASSERT_TRUE(before.answer && *before.answer);
+  EXPECT_FALSE((*before.answer)->job);
+  (void)s.push("code", 'b');
+  pass(1s);
+  ASSERT_TRUE(after.answer && *after.answer);
+  EXPECT_TRUE((*after.answer)->job);
+}
+
+TEST_F(PatrickService, RefusesABidBeyondItsBounds) {
+  Scenario s(loop_, random_, hosts());
+  Bid bid;
+  bid.warm.assign(kWarmMax + 1, ProjectId("p"));
+  EXPECT_EQ(s.call<TakeJob>(s.ann, {0, bid}).error().code(), ErrorCode::invalid_argument);
+}
+
+TEST_F(PatrickService, AMonkeyWhoseConnectionEndsWaitsForNothingAnyMore) {
+  Scenario s(loop_, random_, hosts());
+  (void)s.push("config", 'a');
+  Call<TakeJob> ann(s, s.ann, {20'000});
+  pass(1s);
+  s.ann.host->disconnect(s.patrick.host->id());
+  pass(1s);
+  const JobId job = s.push("code", 'b')->job;
+  pass(100ms);
+  EXPECT_EQ(s.state(job), JobState::waiting);
+  EXPECT_TRUE(s.call<TakeJob>(s.bob, {0})->job);
+}
+
+TEST_F(PatrickService, ACutOffMonkeyLosesTheJobAndItsLateResultIsRefused) {
+  Scenario s(loop_, random_, hosts());
+  (void)s.push("config", 'a');
+  const JobId job = s.push("code", 'b')->job;
+  ASSERT_TRUE(s.call<TakeJob>(s.ann, {0})->job);
+  network_.partition({{s.ann.host->id()}});
+  EXPECT_FALSE(s.call<RenewLease>(s.ann, {job, 1}));
+  const auto second = s.call<TakeJob>(s.bob, {30'000});
+  ASSERT_TRUE(second->job);
+  EXPECT_EQ(second->fence, 2u);
+  network_.heal();
+  const auto deployment = codec::Cid::of(codec::ContentType::dag_cbor, as_bytes("ann's"));
+  EXPECT_EQ(s.call<RenewLease>(s.ann, {job, 1, {}, true}).error().code(), ErrorCode::aborted);
+  EXPECT_EQ(s.call<AppendLog>(s.ann, {job, 1, "late"}).error().code(), ErrorCode::aborted);
+  EXPECT_EQ(s.call<FinishJob>(s.ann, {job, 1, deployment, ""}).error().code(), ErrorCode::aborted);
+  EXPECT_TRUE(s.call<RenewLease>(s.bob, {job, 2, {}, true}));
+}
+
+TEST_F(PatrickService, OnlyTheOwnerCancelsAndTheMonkeyLearnsOfItAtOnce) {
+  Scenario s(loop_, random_, hosts());
+  (void)s.push("config", 'a');
+  const JobId job = s.push("code", 'b')->job;
+  ASSERT_TRUE(s.call<TakeJob>(s.ann, {0})->job);
+  const auto stranger = crypto::KeyPair::generate(random_);
+  EXPECT_EQ(s.cancel(job, stranger).error().code(), ErrorCode::permission_denied);
+  EXPECT_EQ(s.cancel(job, s.owner, 11 * 60 * 1000).error().code(), ErrorCode::permission_denied);
+  EXPECT_EQ(s.cancel(job, s.owner, -11 * 60 * 1000).error().code(), ErrorCode::permission_denied);
+  EXPECT_EQ(s.cancel(JobId("none"), s.owner).error().code(), ErrorCode::not_found);
+  EXPECT_EQ(s.state(job), JobState::building);
+
+  Call<RenewLease> renewal(s, s.ann, {job, 1, 3'000});
+  pass(500ms);
+  EXPECT_FALSE(renewal.answer) << "it stays open";
+  const auto cancelled = s.cancel(job, s.owner);
+  ASSERT_TRUE(cancelled) << cancelled.error().to_string();
+  EXPECT_EQ(cancelled->state, JobState::cancelled);
+  pass(100ms);
+  ASSERT_TRUE(renewal.answer);
+  EXPECT_EQ(renewal.answer->error().code(), ErrorCode::aborted);
+  EXPECT_EQ(s.cancel(job, s.owner)->state, JobState::cancelled) << "told again";
+  bool ended = false;
+  EXPECT_NE(s.log(job, ended).find("[cancelled by the project's owner]"), std::string::npos);
+  EXPECT_TRUE(ended);
+
+  EXPECT_EQ(s.retry(job, stranger).error().code(), ErrorCode::permission_denied);
+  const auto fresh = s.retry(job, s.owner);
+  ASSERT_TRUE(fresh) << fresh.error().to_string();
+  EXPECT_EQ(fresh->state, JobState::waiting);
+  EXPECT_EQ(fresh->retry_of, job);
+  EXPECT_EQ(s.retry(job, s.owner)->id, fresh->id) << "told again";
+  // An order for one thing is none for another.
+  const codec::Signed other =
+      codec::sign_record(s.owner, RetryOrder{fresh->id, false, loop_.wall_unix_ms()});
+  EXPECT_FALSE(s.call<CancelJob>(s.client, {other}));
+  // All of it is on the disk.
+  s.stop();
+  s.kv.crash();
+  s.start();
+  EXPECT_EQ(s.state(job), JobState::cancelled);
+  EXPECT_EQ(s.call<TakeJob>(s.bob, {0})->fence, 1u);
+  EXPECT_EQ(s.state(fresh->id), JobState::building);
+}
+
+TEST_F(PatrickService, ItsLeasesLastAsLongAsItIsTold) {
+  Scenario s(loop_, random_, hosts());
+  s.stop();
+  s.options.lease = 2s;
+  s.start();
+  (void)s.push("config", 'a');
+  const JobId job = s.push("code", 'b')->job;
+  EXPECT_EQ(s.call<TakeJob>(s.ann, {0})->lease_ms, 2000u);
+  pass(1900ms);
+  EXPECT_EQ(s.state(job), JobState::building);
+  pass(200ms);
+  EXPECT_EQ(s.state(job), JobState::waiting);
+}
+
 }  // namespace
 }  // namespace tau::patrick

@@ -11,6 +11,7 @@
 #include <optional>
 #include <string>
 #include <tuple>
+#include <utility>
 #include <vector>
 
 #include "codec/cid.h"
@@ -51,6 +52,9 @@ struct Pointer {
   std::vector<std::string> hosts;  // the fqdns that this deployment answers
   std::vector<PeerId> holders;     // hoarders that hold it: hints for fetching, not a promise
   std::int64_t moved_unix_ms = 0;
+  // The lease that patrick's job was built under; pointers are in the order of (seq, fence).
+  // Absent: 0.
+  std::optional<std::uint64_t> fence = std::nullopt;
   static constexpr auto fields() {
     return std::tuple{codec::field("project", &Pointer::project),
                       codec::field("branch", &Pointer::branch),
@@ -58,8 +62,10 @@ struct Pointer {
                       codec::field("deployment", &Pointer::deployment),
                       codec::field("hosts", &Pointer::hosts),
                       codec::field("holders", &Pointer::holders),
-                      codec::field("moved", &Pointer::moved_unix_ms)};
+                      codec::field("moved", &Pointer::moved_unix_ms),
+                      codec::field("fence", &Pointer::fence)};
   }
+  std::pair<std::uint64_t, std::uint64_t> version() const { return {seq, fence.value_or(0)}; }
   friend bool operator==(const Pointer&, const Pointer&) = default;
 };
 // What the deployment calls a host that its pointer answers: of a preview, the name without the
@@ -75,11 +81,13 @@ struct Moved {
   std::string branch;
   std::uint64_t seq = 0;
   std::vector<std::string> hosts;  // those that answer now, and those that no longer do
+  std::optional<std::uint64_t> fence = std::nullopt;
   static constexpr auto fields() {
     return std::tuple{codec::field("project", &Moved::project),
                       codec::field("branch", &Moved::branch), codec::field("seq", &Moved::seq),
-                      codec::field("hosts", &Moved::hosts)};
+                      codec::field("hosts", &Moved::hosts), codec::field("fence", &Moved::fence)};
   }
+  std::pair<std::uint64_t, std::uint64_t> version() const { return {seq, fence.value_or(0)}; }
 };
 
 // Claims a label for a project. Again by the same project: success. Errors: already_exists, with
@@ -98,8 +106,9 @@ struct Claim {
 };
 
 // Moves the pointer. Checked: patrick's and monkey's certificates and signatures, the owner's
-// registration in the job, that receipt and job agree, that seq goes up (the same seq with the same
-// deployment: success again), that every host is the project's or free. Decided by consensus,
+// registration in the job, that receipt and job agree, that (seq, fence) goes up (the same with the
+// same deployment: success again; so a build whose lease was lost never replaces that of the monkey
+// which got the job after it), that every host is the project's or free. Decided by consensus,
 // fsynced, then gossiped. The pointer is signed by the node that answers, here and below: any tns
 // node may speak for the group, and the key that signs never leaves its node.
 //
@@ -107,7 +116,7 @@ struct Claim {
 // last one before the suffix), claimed here if it is free; any other fqdn is claimed as it is,
 // first come, too (that its owner controls the domain is not proven here). Branch main answers all
 // hosts of the receipt; another branch answers their previews under the suffix. Errors:
-// permission_denied, failed_precondition (an older seq), already_exists (a host is another
+// permission_denied, failed_precondition (an older seq or fence), already_exists (a host is another
 // project's: names it), unavailable (no majority).
 struct Publish {
   static constexpr std::string_view kName = "publish";

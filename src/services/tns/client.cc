@@ -57,7 +57,7 @@ void Client::note_moved(const Moved& moved) {
     if (it == entries_.end()) continue;
     const Pointer* known = it->second.pointer.get();
     const bool old_news = known && known->project == moved.project &&
-                          known->branch == moved.branch && known->seq >= moved.seq;
+                          known->branch == moved.branch && known->version() >= moved.version();
     if (!old_news) it->second.suspect = true;
   }
   for (auto& handler : moved_handlers_) handler(moved);
@@ -151,7 +151,7 @@ Task<void> Client::refresh(std::string host, std::shared_ptr<Flight> flight) {
   if (answer) {
     // A tns node that lags behind its group does not take us back.
     const bool older = known && known->project == answer->project &&
-                       known->branch == answer->branch && known->seq > answer->seq;
+                       known->branch == answer->branch && known->version() > answer->version();
     result = older ? known : Kept(std::make_shared<const Pointer>(*std::move(answer)));
     keep(host, *result, "");
     entries_.at(host).suspect = flight->doubted;

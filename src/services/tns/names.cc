@@ -170,7 +170,13 @@ Status Names::may_move(const MovePointer& move) const {
   const auto from = pointers_.find({to.project, to.branch});
   if (from != pointers_.end()) {
     const Pointer& now = from->second;
-    if (to.seq < now.seq || (to.seq == now.seq && to.deployment != now.deployment))
+    if (to.seq == now.seq && to.version() < now.version())
+      return fail(ErrorCode::failed_precondition,
+                  "push " + std::to_string(to.seq) + " of branch " + to.branch +
+                      " was published under lease " + std::to_string(now.version().second) +
+                      "; what was built under lease " + std::to_string(to.version().second) +
+                      " comes too late");
+    if (to.seq < now.seq || (to.version() == now.version() && to.deployment != now.deployment))
       return fail(ErrorCode::failed_precondition,
                   "branch " + to.branch + " stands at push " + std::to_string(now.seq) +
                       " already; push " + std::to_string(to.seq) + " does not replace it");
@@ -203,7 +209,7 @@ NamesAnswer Names::apply(const MovePointer& move) {
   const Key key{move.pointer.project, move.pointer.branch};
   NamesAnswer answer;
   auto it = pointers_.find(key);
-  if (it != pointers_.end() && it->second.seq == move.pointer.seq) {
+  if (it != pointers_.end() && it->second.version() == move.pointer.version()) {
     answer.pointer = it->second;  // published before: the answer got lost
     return answer;
   }

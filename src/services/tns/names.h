@@ -2,7 +2,7 @@
 // agree on: pure, in memory, the same on every node after the same commands.
 //
 //   name      hello.blackhole.localhost, or another fqdn     -> project        first come, for good
-//   pointer   (project, branch)                              -> seq, deployment, hosts; only
+//   pointer   (project, branch)                              -> seq, fence, deployment, hosts; only
 //   forward host      a name that a pointer answers                  -> (project, branch)
 //
 // Commands come after the chain of trust has been checked (service.h); what is checked here is what

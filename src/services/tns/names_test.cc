@@ -23,12 +23,14 @@ struct Book {
     return run({ClaimName{std::move(project), name}, std::nullopt});
   }
   NamesAnswer move(ProjectId project, const std::string& branch, std::uint64_t seq, int content,
-                   const std::vector<std::string>& hosts) {
+                   const std::vector<std::string>& hosts,
+                   std::optional<std::uint64_t> fence = std::nullopt) {
     auto to = kRules.hosts_for(branch, hosts);
     EXPECT_TRUE(to) << to.error().to_string();
     to->pointer.project = std::move(project);
     to->pointer.branch = branch;
     to->pointer.seq = seq;
+    to->pointer.fence = fence;
     to->pointer.deployment = deployment(content);
     return run({std::nullopt, *to});
   }
@@ -66,6 +68,29 @@ TEST(Names, ThePointerMovesOnlyForward) {
   EXPECT_TRUE(b.move(kAnn, "main", 5, 5, {"hello.x.localhost"}).moved);
   EXPECT_EQ(b.names.find("hello.x.localhost")->seq, 5u);
   EXPECT_EQ(b.names.find(kAnn, "main")->seq, 5u);
+}
+
+TEST(Names, OfOnePushTheBuildUnderTheNewerLeaseStays) {
+  Book b;
+  EXPECT_TRUE(b.move(kAnn, "main", 1, 1, {"hello.x.localhost"}, 1).moved);
+  // Who lost the lease published first: the holder's result takes its place.
+  EXPECT_TRUE(b.move(kAnn, "main", 1, 2, {"hello.x.localhost"}, 2).moved);
+  EXPECT_EQ(b.names.find(kAnn, "main")->fence, 2u);
+  // And is not replaced by it, nor by the same one again.
+  for (const int content : {1, 2}) {
+    const auto late = b.move(kAnn, "main", 1, content, {"hello.x.localhost"}, 1);
+    EXPECT_EQ(b.code(late), ErrorCode::failed_precondition);
+    EXPECT_THAT(late.message, testing::HasSubstr("too late"));
+  }
+  EXPECT_EQ(b.code(b.move(kAnn, "main", 1, 1, {"hello.x.localhost"})),
+            ErrorCode::failed_precondition)
+      << "without a fence: older than any";
+  EXPECT_FALSE(b.move(kAnn, "main", 1, 2, {"hello.x.localhost"}, 2).moved) << "told again";
+  EXPECT_EQ(b.names.find(kAnn, "main")->deployment, deployment(2));
+  EXPECT_TRUE(b.move(kAnn, "main", 2, 3, {"hello.x.localhost"}, 1).moved) << "a newer push";
+  Names again;
+  ASSERT_TRUE(again.restore(b.names.snapshot()));
+  EXPECT_EQ(again.find(kAnn, "main")->version(), (std::pair<std::uint64_t, std::uint64_t>(2, 1)));
 }
 
 TEST(Names, AHostThatIsNoLongerDeployedStopsAnsweringButStaysOwned) {

@@ -119,6 +119,7 @@ Result<MovePointer> Service::check_chain(const Publish::Request& request) const 
   move.pointer.project = built.project;
   move.pointer.branch = built.branch;
   move.pointer.seq = built.seq;
+  move.pointer.fence = asked.fence;
   move.pointer.deployment = built.deployment;
   move.pointer.holders = built.holders;
   move.pointer.moved_unix_ms = now;
@@ -129,14 +130,17 @@ Task<Result<Publish::Response>> Service::handle(command::Peer, Publish::Request 
   NamesCommand command;
   CO_TRY_SYNC(command.move, check_chain(request));
   auto answer = co_await decide(std::move(command));
-  if (!answer) co_return fail(std::move(answer).error());
+  if (!answer) {
+    log_.info("refused a publication: " + answer.error().message());
+    co_return fail(std::move(answer).error());
+  }
   if (!answer->pointer) co_return fail(ErrorCode::internal, "the group answered without a pointer");
   if (answer->moved) announce(*answer->pointer, answer->gone);
   co_return Publish::Response{sign(*answer->pointer)};
 }
 
 void Service::announce(const Pointer& pointer, const std::vector<std::string>& gone) {
-  Moved moved{pointer.project, pointer.branch, pointer.seq, pointer.hosts};
+  Moved moved{pointer.project, pointer.branch, pointer.seq, pointer.hosts, pointer.fence};
   moved.hosts.insert(moved.hosts.end(), gone.begin(), gone.end());
   log_.info("push " + std::to_string(pointer.seq) + " of " + pointer.branch + " serves " +
             (pointer.hosts.empty() ? "no host" : pointer.hosts[0]) + ": " +
@@ -150,10 +154,10 @@ void Service::announce(const Pointer& pointer, const std::vector<std::string>& g
 p2p::NodeSigned Service::sign(const Pointer& pointer) {
   const std::pair key{pointer.project, pointer.branch};
   const auto it = signed_.find(key);
-  if (it != signed_.end() && it->second.first == pointer.seq) return it->second.second;
+  if (it != signed_.end() && it->second.first == pointer.version()) return it->second.second;
   if (signed_.size() >= kSignedMax) signed_.clear();
   auto item = identity_.sign(pointer);
-  signed_.insert_or_assign(key, std::pair{pointer.seq, item});
+  signed_.insert_or_assign(key, std::pair{pointer.version(), item});
   return item;
 }
 

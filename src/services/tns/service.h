@@ -72,7 +72,8 @@ class Service {
   bool serving_ = false;
   std::function<void(const Moved&)> on_moved_;
   // Signatures of pointers as they stand: an answer is then a copy. Forgotten when full.
-  std::map<std::pair<ProjectId, std::string>, std::pair<std::uint64_t, p2p::NodeSigned>> signed_;
+  using Version = std::pair<std::uint64_t, std::uint64_t>;  // Pointer::version()
+  std::map<std::pair<ProjectId, std::string>, std::pair<Version, p2p::NodeSigned>> signed_;
 };
 
 }  // namespace tau::tns
