@@ -1,8 +1,9 @@
 # make demo    installs what is missing, builds, and shows a function going from git push to an answer
 # make test    installs what is missing, builds, and runs all tests
+# make fuzz    feeds every decoder made-up input ([TARGET=name] [SECONDS=60], for each)
 # make package makes a .deb and a tarball, in build/package
 # make bench   measures, beside peers, and writes build/bench.json
-.PHONY: all setup build demo test test-asan bench package format clean
+.PHONY: all setup build demo test test-asan fuzz bench package format clean
 .DEFAULT_GOAL := build
 export PATH := /var/cache/tau/toolchains/bin:$(PATH)
 jobs := $(shell nproc)
@@ -32,6 +33,11 @@ test: setup
 package: build
 	@tools/setup package
 	@tools/package
+
+fuzz: setup
+	@cmake --preset fuzz --log-level=WARNING
+	@cmake --build --preset fuzz -j$(jobs) --target tau_fuzz
+	@tools/fuzz "$(or $(SECONDS),60)" $(TARGET)
 
 bench: setup
 	@cmake --preset dev --log-level=WARNING

@@ -4,6 +4,7 @@
 
 #include "base/bytes.h"
 #include "base/error.h"
+#include "base/hex.h"
 #include "base/log.h"
 #include "base/random.h"
 #include "base/strong_id.h"
@@ -66,7 +67,12 @@ TEST(Logger, DropsWhatIsBelowItsLevelAndNamesTheSpeaker) {
   EXPECT_EQ(seen, "warning tns shown\n");
 }
 
-TEST(Bytes, HexIsLowerCase) { EXPECT_EQ(to_hex(as_bytes("\x01\xab")), "01ab"); }
+TEST(Bytes, HexIsLowerCaseAndReadInEither) {
+  EXPECT_EQ(to_hex(as_bytes("\x01\xab")), "01ab");
+  EXPECT_EQ(*from_hex("01aB"), to_bytes("\x01\xab"));
+  EXPECT_EQ(*from_hex(""), Bytes{});
+  for (const char* wrong : {"0", "0g", "0x", " 1"}) EXPECT_FALSE(from_hex(wrong)) << wrong;
+}
 
 }  // namespace
 }  // namespace tau

@@ -2,16 +2,10 @@
 
 #include <gtest/gtest.h>
 
+#include "base/hex.h"
+
 namespace tau::codec {
 namespace {
-
-Bytes unhex(std::string_view text) {
-  Bytes out;
-  for (std::size_t i = 0; i + 1 < text.size(); i += 2)
-    out.push_back(
-        static_cast<std::uint8_t>(std::stoi(std::string(text.substr(i, 2)), nullptr, 16)));
-  return out;
-}
 
 // RFC 8949 appendix A, the values that DAG-CBOR has.
 TEST(DagCbor, AgreesWithRfc8949) {
@@ -35,7 +29,7 @@ TEST(DagCbor, AgreesWithRfc8949) {
   };
   for (const auto& [value, hex] : rows) {
     EXPECT_EQ(to_hex(encode(value)), hex);
-    EXPECT_EQ(*decode(unhex(hex)), value) << hex;
+    EXPECT_EQ(*decode(*from_hex(hex)), value) << hex;
   }
 }
 
@@ -80,7 +74,7 @@ TEST(DagCbor, RefusesEverythingThatIsNotTheOneForm) {
                           "7bffffffffffffffff",
                           "0000",
                           "3bffffffffffffffff"})
-    EXPECT_FALSE(decode(unhex(hex))) << hex;
+    EXPECT_FALSE(decode(*from_hex(hex))) << hex;
   EXPECT_FALSE(decode(Bytes(100, 0x81))) << "depth";
 }
 

@@ -2,18 +2,11 @@
 
 #include <gtest/gtest.h>
 
+#include "base/hex.h"
 #include "codec/protobuf.h"
 
 namespace tau::codec {
 namespace {
-
-Bytes unhex(std::string_view text) {
-  Bytes out;
-  for (std::size_t i = 0; i + 1 < text.size(); i += 2)
-    out.push_back(
-        static_cast<std::uint8_t>(std::stoi(std::string(text.substr(i, 2)), nullptr, 16)));
-  return out;
-}
 
 // protobuf.dev/programming-guides/encoding: its own examples.
 TEST(Protobuf, AgreesWithItsGuide) {
@@ -32,7 +25,7 @@ TEST(Protobuf, AgreesWithItsGuide) {
 }
 
 TEST(Protobuf, ReadsNegativeAndFixedNumbers) {
-  const Bytes data = unhex(
+  const Bytes data = *from_hex(
       "08ffffffffffffffffff01"
       "1501000000"
       "190200000000000000");
@@ -49,7 +42,7 @@ TEST(Protobuf, RefusesWhatGoesBeyondItsData) {
                           "0a02",
                           "00", "0b", "0c", "0e", "1501", "19010203", "08ffffffffffffffffff02",
                           "0affffffffffffffffff01", "ffffffffffffffffff0100"}) {
-    const Bytes data = unhex(hex);
+    const Bytes data = *from_hex(hex);
     bool failed = false;
     for (ProtobufReader in(data); !in.done() && !failed;) failed = !in.next();
     EXPECT_TRUE(failed) << hex;
@@ -78,7 +71,7 @@ constexpr const char* kTwoLeaves =
     "18818010208080102001";
 
 TEST(DagPb, ReadsAndWritesWhatAnotherImplementationWrote) {
-  const Bytes block = unhex(kTwoLeaves);
+  const Bytes block = *from_hex(kTwoLeaves);
   ASSERT_TRUE(
       Cid::parse("bafybeiaetu4skxr5b4g57tk74tmreuhvuqs2fnmg6k5bhyravlup5cmeri")->matches(block));
   const auto node = decode_dag_pb(block);
@@ -100,12 +93,12 @@ TEST(DagPb, ReadsAndWritesWhatAnotherImplementationWrote) {
 TEST(DagPb, RefusesWhatTheSpecificationRefuses) {
   const std::string link =
       "0a24015512200000000000000000000000000000000000000000000000000000000000000000";
-  EXPECT_TRUE(decode_dag_pb(unhex("0a00")));
-  EXPECT_TRUE(decode_dag_pb(unhex("1226" + link)));
+  EXPECT_TRUE(decode_dag_pb(*from_hex("0a00")));
+  EXPECT_TRUE(decode_dag_pb(*from_hex("1226" + link)));
   EXPECT_TRUE(
-      decode_dag_pb(unhex("0a0101"
-                          "1226" +
-                          link)))
+      decode_dag_pb(*from_hex("0a0101"
+                              "1226" +
+                              link)))
       << "data first: old writers";
   for (const std::string& hex :
        {std::string("1200"), std::string("12021200"), std::string("0a010a0a010b"),
@@ -115,25 +108,25 @@ TEST(DagPb, RefusesWhatTheSpecificationRefuses) {
             link,
         "1a0101" + std::string(), "124c" + link + link, "1228" + link + "2000",
         "1228" + link + "1001", std::string("0801"), "1227" + link})
-    EXPECT_FALSE(decode_dag_pb(unhex(hex))) << hex;
+    EXPECT_FALSE(decode_dag_pb(*from_hex(hex))) << hex;
 }
 
 TEST(UnixFs, ReadsPackedBlockSizesAndSkipsModeAndTime) {
   const auto packed =
-      decode_unixfs(unhex("0802"
-                          "1803"
-                          "2204"
-                          "01800102"
-                          "38a403"
-                          "42020801"));
+      decode_unixfs(*from_hex("0802"
+                              "1803"
+                              "2204"
+                              "01800102"
+                              "38a403"
+                              "42020801"));
   ASSERT_TRUE(packed) << packed.error().to_string();
   EXPECT_EQ(packed->block_sizes, (std::vector<std::uint64_t>{1, 128, 2}));
   EXPECT_FALSE(
-      decode_unixfs(unhex("08022202"
-                          "0180")))
+      decode_unixfs(*from_hex("08022202"
+                              "0180")))
       << "the last number is cut short";
-  EXPECT_FALSE(decode_unixfs(unhex("1803"))) << "no kind";
-  EXPECT_FALSE(decode_unixfs(unhex("0806"))) << "unknown kind";
+  EXPECT_FALSE(decode_unixfs(*from_hex("1803"))) << "no kind";
+  EXPECT_FALSE(decode_unixfs(*from_hex("0806"))) << "unknown kind";
 }
 
 }  // namespace

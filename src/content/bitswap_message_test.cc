@@ -2,6 +2,7 @@
 
 #include <gtest/gtest.h>
 
+#include "base/hex.h"
 #include "codec/protobuf.h"
 
 namespace tau::content {
@@ -10,22 +11,14 @@ namespace {
 using codec::Cid;
 using codec::ContentType;
 
-Bytes unhex(std::string_view text) {
-  Bytes out;
-  for (std::size_t i = 0; i + 1 < text.size(); i += 2)
-    out.push_back(
-        static_cast<std::uint8_t>(std::stoi(std::string(text.substr(i, 2)), nullptr, 16)));
-  return out;
-}
-
 const Cid kHello = Cid::of(ContentType::raw, as_bytes("hello world"));
 const std::string kHelloHex =
     "01551220b94d27b9934d3e08a52e52d7da7dabfac484efe37a5380ee9088f7ace2efcde9";
 
 // The bytes that js @helia/bitswap writes for these messages.
 TEST(BitswapMessage, ReadsTheWantsOfAnotherImplementation) {
-  const auto message = decode_bitswap(unhex("0a600a2c0a24" + kHelloHex + "1001200028010a2e0a24" +
-                                            kHelloHex + "10011801200028001000"));
+  const auto message = decode_bitswap(*from_hex(
+      "0a600a2c0a24" + kHelloHex + "1001200028010a2e0a24" + kHelloHex + "10011801200028001000"));
   ASSERT_TRUE(message) << message.error().to_string();
   ASSERT_EQ(message->wants.size(), 2u);
   EXPECT_EQ(message->wants[0], (WantEntry{kHello, WantEntry::Type::block, false, true}));
@@ -61,7 +54,7 @@ TEST(BitswapMessage, ComesBackAsItWas) {
 }
 
 TEST(BitswapMessage, NamesABlockByItsDataWhateverWasClaimed) {
-  const auto message = decode_bitswap(unhex("1a130a0401701220120b68656c6c6f20776f726c65"));
+  const auto message = decode_bitswap(*from_hex("1a130a0401701220120b68656c6c6f20776f726c65"));
   ASSERT_TRUE(message);
   EXPECT_TRUE(message->blocks[0].cid.matches(as_bytes("hello worle")));
 }
@@ -69,7 +62,7 @@ TEST(BitswapMessage, NamesABlockByItsDataWhateverWasClaimed) {
 TEST(BitswapMessage, AnswersWantsForUnknownHashesWithoutKnowingThem) {
   // A CID of blake2b-256.
   const std::string blake = "0171a0e40220" + std::string(64, '7');
-  const auto message = decode_bitswap(unhex("0a2c0a2a0a26" + blake + "2801"));
+  const auto message = decode_bitswap(*from_hex("0a2c0a2a0a26" + blake + "2801"));
   ASSERT_TRUE(message) << message.error().to_string();
   EXPECT_TRUE(message->wants.empty());
   ASSERT_EQ(message->unknown_wants.size(), 1u);
@@ -83,9 +76,9 @@ TEST(BitswapMessage, RefusesWhatBreaksTheBounds) {
                           "1a080a0402551220"
                           "1200",
                           "0a020a01", "0801", "1a00"})
-    EXPECT_FALSE(decode_bitswap(unhex(hex))) << hex;
+    EXPECT_FALSE(decode_bitswap(*from_hex(hex))) << hex;
   codec::ProtobufWriter inner, outer;
-  inner.bytes(1, unhex("01551220")).bytes(2, Bytes(store::kBlockSizeMax + 1));
+  inner.bytes(1, *from_hex("01551220")).bytes(2, Bytes(store::kBlockSizeMax + 1));
   outer.bytes(3, inner.view());
   EXPECT_FALSE(decode_bitswap(outer.view())) << "a block of more than 2 MiB";
   BitswapMessage many;

@@ -2,21 +2,15 @@
 
 #include <gtest/gtest.h>
 
+#include "base/hex.h"
+
 namespace tau::crypto {
 namespace {
 
-Bytes unhex(std::string_view text) {
-  Bytes out;
-  for (std::size_t i = 0; i + 1 < text.size(); i += 2)
-    out.push_back(
-        static_cast<std::uint8_t>(std::stoi(std::string(text.substr(i, 2)), nullptr, 16)));
-  return out;
-}
-
 // RFC 8032 section 7.1, test 2.
 TEST(Ed25519, AgreesWithTheVectorsOfRfc8032) {
-  auto key =
-      KeyPair::from_seed(unhex("4ccd089b28ff96da9db6c346ec114e0f5b8a319f35aba624da8cf6ed4fb8a6fb"));
+  auto key = KeyPair::from_seed(
+      *from_hex("4ccd089b28ff96da9db6c346ec114e0f5b8a319f35aba624da8cf6ed4fb8a6fb"));
   ASSERT_TRUE(key);
   EXPECT_EQ(to_hex(key->public_key().raw()),
             "3d4017c3e843895a92b70aa74d1b7ebc9c982ccf2ec4968cc0cd55f12af4660c");

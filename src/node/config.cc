@@ -51,6 +51,10 @@ const std::vector<Key>& keys() {
       {"p2p", "mdns", &Options::p2p_mdns, "Finds nodes of the same local network by mDNS."},
       {"http", "address", &Options::http_address,
        "Address of this machine that the substrate answers on."},
+      {"http", "more_addresses", &Options::http_more_addresses,
+       "Further addresses of this machine to answer on, like one of IPv6."},
+      {"http", "announce", &Options::http_announce,
+       "Addresses that DNS gives for this node's substrate; empty: those it answers on."},
       {"http", "port", &Options::http_port,
        "Port of the substrate, the same on every node of a network; 0 takes a free one.", 65535},
       {"http", "entry", &Options::http_entry,
@@ -60,6 +64,16 @@ const std::vector<Key>& keys() {
       {"api", "listen", &Options::api_listen,
        "Where tau and git reach this node (ADDRESS:PORT), or none."},
       {"dns", "listen", &Options::dns_listen, "Where seer answers DNS, UDP and TCP, or none."},
+      {"dns", "ttl", &Options::dns_ttl, "Seconds that an address, or a no, may be kept.", 86400},
+      {"dns", "issuers", &Options::dns_issuers,
+       "Authorities that may issue certificates (CAA), like letsencrypt.org; empty: any."},
+      {"dns", "answers_per_second", &Options::dns_answers_per_second,
+       "UDP answers to one client's network (/24, /56) a second, of each kind; 0: no limit.",
+       1'000'000},
+      {"dns", "negatives_per_second", &Options::dns_negatives_per_second,
+       "The same for names that do not exist, errors, and questions to tns.", 1'000'000},
+      {"dns", "slip", &Options::dns_slip,
+       "Of what exceeds that, every how manieth is sent back to ask over TCP; 0: none.", 100},
       {"consensus", "voters", &Options::consensus_voters,
        "Peer ids of the tns nodes that decide together; empty: this node alone."},
       {"monkey", "concurrency", &Options::monkey_concurrency, "Builds at the same time.", 64},
@@ -222,7 +236,9 @@ struct Reader {
 
 // A text as YAML that reads back as the same text.
 std::string quoted(const std::string& text) {
-  const bool plain = !text.empty() &&
+  // YAML's words for "nothing" are no text unless they are quoted.
+  const bool nothing = text == "null" || text == "Null" || text == "NULL";
+  const bool plain = !text.empty() && !nothing &&
                      std::ranges::all_of(text,
                                          [](unsigned char c) {
                                            return std::isalnum(c) || c == '/' || c == '.' ||

@@ -42,12 +42,19 @@ struct Options {
   bool p2p_mdns = false;
 
   std::string http_address = "127.0.0.1";
+  std::vector<std::string> http_more_addresses;
+  std::vector<std::string> http_announce;
   std::uint32_t http_port = 1480;
   bool http_entry = false;
   std::uint32_t http_threads = 1;
 
   OptionalEndpoint api_listen;
   OptionalEndpoint dns_listen = net::Endpoint{"127.0.0.1", 1453};
+  std::uint32_t dns_ttl = 1;
+  std::vector<std::string> dns_issuers;
+  std::uint32_t dns_answers_per_second = 200;
+  std::uint32_t dns_negatives_per_second = 50;
+  std::uint32_t dns_slip = 2;
 
   std::vector<std::string> consensus_voters;
 

@@ -10,6 +10,7 @@
 #include <cstring>
 #include <fstream>
 
+#include "base/hex.h"
 #include "codec/multibase.h"
 #include "codec/peer_id.h"
 #include "p2p/certificate.h"
@@ -66,22 +67,6 @@ Result<std::string> read_small(const fs::path& file) {
   if (text.size() > kSmallFileBytesMax)
     return fail(ErrorCode::invalid_argument, file.string() + " is too large to be what it should");
   return text;
-}
-
-Result<Bytes> from_hex(std::string_view text) {
-  const auto digit = [](char c) {
-    if (c >= '0' && c <= '9') return c - '0';
-    if (c >= 'a' && c <= 'f') return c - 'a' + 10;
-    return -1;
-  };
-  if (text.size() % 2 != 0) return fail(ErrorCode::invalid_argument, "odd number of hex digits");
-  Bytes out;
-  for (std::size_t i = 0; i < text.size(); i += 2) {
-    const int high = digit(text[i]), low = digit(text[i + 1]);
-    if (high < 0 || low < 0) return fail(ErrorCode::invalid_argument, "no hex digit");
-    out.push_back(static_cast<std::uint8_t>(high * 16 + low));
-  }
-  return out;
 }
 
 Status check_name(std::string_view name, std::string_view what) {

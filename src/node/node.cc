@@ -27,6 +27,38 @@ namespace {
 // Where a node with an `api` listener offers the API for users.
 constexpr std::string_view kUserApiPrefix = "/v1/cloud";
 
+// What DNS gives for the substrate. "Every address" (0.0.0.0) is none that others could use.
+std::vector<std::string> announced_addresses(const Options& options) {
+  if (!options.http_announce.empty()) return options.http_announce;
+  std::vector<std::string> out = {options.http_address};
+  out.insert(out.end(), options.http_more_addresses.begin(), options.http_more_addresses.end());
+  std::erase_if(out, [](const auto& address) { return address == "0.0.0.0" || address == "::"; });
+  return out;
+}
+
+Status check_announced(const Options& options) {
+  const std::vector<std::string> addresses = announced_addresses(options);
+  if (addresses.size() > seer::kAddressesMax)
+    return fail(ErrorCode::invalid_argument, "http.announce: DNS gives at most " +
+                                                 std::to_string(seer::kAddressesMax) +
+                                                 " addresses for one node");
+  for (const std::string& address : addresses)
+    if (!net::Endpoint::parse(net::Endpoint{address, 1}.to_string()))
+      return fail(ErrorCode::invalid_argument,
+                  "http.announce: \"" + address + "\" is not an IP address");
+  return {};
+}
+
+// They go into records, which hold names of DNS only.
+Status check_dns_names(const Options& options) {
+  if (auto fine = tns::check_host(options.network_suffix); !fine)
+    return fail(std::move(fine).error().context("network.suffix"));
+  for (const std::string& issuer : options.dns_issuers)
+    if (auto fine = tns::check_host(issuer); !fine)
+      return fail(std::move(fine).error().context("dns.issuers"));
+  return {};
+}
+
 using StopPart = std::move_only_function<Task<void>()>;
 
 }  // namespace
@@ -138,9 +170,14 @@ Task<Status> Node::build() {
   if (runs(seer::kRole)) {
     if (!options_.dns_listen)
       co_return fail(ErrorCode::invalid_argument, "seer needs dns.listen: it answers DNS there");
-    p.seer.emplace(loop, *p.host, *p.router, *p.caller, network,
-                   seer::Options{*options_.dns_listen, options_.network_suffix},
-                   log_.named(name_ + "/seer"));
+    CO_TRY_SYNC_STATUS(check_dns_names(options_));
+    seer::Options options{*options_.dns_listen, options_.network_suffix};
+    options.ttl_seconds = options_.dns_ttl;
+    options.issuers = options_.dns_issuers;
+    options.limits = {options_.dns_answers_per_second, options_.dns_negatives_per_second,
+                      options_.dns_slip};
+    p.seer.emplace(loop, *p.host, *p.router, *p.caller, network, process_.random(),
+                   std::move(options), log_.named(name_ + "/seer"));
   }
 
   if (runs(patrick::kRole)) {
@@ -168,9 +205,16 @@ Task<Status> Node::build() {
   }
   if (runs(substrate::kRole)) {
     CO_TRY_SYNC(vm::Engine * engine, process_.engine());
+    CO_TRY_SYNC_STATUS(check_announced(options_));
+    if (announced_addresses(options_).empty())
+      log_.warning(
+          "http.address is every address of this machine: DNS leaves this node out until "
+          "http.announce says which ones others reach");
     substrate::Options options;
     const auto port = static_cast<std::uint16_t>(options_.http_port);
     options.listen = {{options_.http_address, port}};
+    for (const std::string& more : options_.http_more_addresses)
+      options.listen.push_back({more, port});
     if (options_.http_entry) options.listen.push_back({"127.0.0.1", port});
     options.plane.suffix = options_.network_suffix;
     p.substrate.emplace(loop, *p.router, *p.names, *p.exchange, *engine, process_.pool(),
@@ -305,9 +349,11 @@ seer::Announcement Node::announcement() const {
   seer::Announcement out;
   out.services = options_.services;
   if (const auto at = http()) {
-    out.addresses = {at->address};
+    out.addresses = announced_addresses(options_);
     out.http_port = at->port;
   }
+  out.multiaddrs = addresses();
+  if (out.multiaddrs.size() > seer::kMultiaddrsMax) out.multiaddrs.resize(seer::kMultiaddrsMax);
   // Asked of the part itself: a node that is still starting answers DNS already.
   if (parts_->seer) out.dns = parts_->seer->dns().to_string();
   return out;

@@ -54,7 +54,9 @@ Bytes encode_query(std::uint16_t id, std::string_view name, Type type) {
     out.insert(out.end(), name.begin(), name.begin() + static_cast<std::ptrdiff_t>(dot));
     name.remove_prefix(std::min(dot + 1, name.size()));
   }
-  out.insert(out.end(), {0, 0, static_cast<std::uint8_t>(type), 0, 1});
+  const auto number = static_cast<std::uint16_t>(type);
+  out.insert(out.end(),
+             {0, static_cast<std::uint8_t>(number >> 8), static_cast<std::uint8_t>(number), 0, 1});
   return out;
 }
 

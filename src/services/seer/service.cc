@@ -14,14 +14,19 @@ Task<Result<bool>> ask_tns(command::Caller& caller, std::string name) {
 }  // namespace
 
 Service::Service(runtime::Loop& loop, p2p::Host& host, command::Router& router,
-                 command::Caller& caller, net::Network& network, Options options, Logger log)
+                 command::Caller& caller, net::Network& network, Random& random, Options options,
+                 Logger log)
     : loop_(loop),
       host_(host),
       router_(router),
       caller_(caller),
       dns_(
-          loop, network, std::move(options.dns), std::move(options.suffix), nodes_,
-          [this](std::string name) { return ask_tns(caller_, std::move(name)); }, std::move(log)),
+          loop, network,
+          {std::move(options.dns),
+           {std::move(options.suffix), options.ttl_seconds, std::move(options.issuers)},
+           options.limits},
+          nodes_, [this](std::string name) { return ask_tns(caller_, std::move(name)); }, random,
+          std::move(log)),
       tasks_(loop) {}
 
 Task<Status> Service::start() {
@@ -62,6 +67,10 @@ Task<Result<command::Empty>> Service::handle(command::Peer peer, command::Empty)
 
 Task<Result<ListNodes::Response>> Service::handle(command::Peer, ListNodes::Request request) {
   co_return ListNodes::Response{nodes_.live(request.service, loop_.now())};
+}
+
+Task<Result<Statistics::Response>> Service::handle(command::Peer, Statistics::Request) {
+  co_return dns_.statistics();
 }
 
 }  // namespace tau::seer

@@ -17,12 +17,15 @@ namespace tau::seer {
 struct Options {
   net::Endpoint dns;   // where DNS is answered, UDP and TCP
   std::string suffix;  // the network's zone: "blackhole.localhost"
+  std::uint32_t ttl_seconds = 1;
+  std::vector<std::string> issuers = {};
+  RateLimits limits = {};
 };
 
 class Service {
  public:
   Service(runtime::Loop& loop, p2p::Host& host, command::Router& router, command::Caller& caller,
-          net::Network& network, Options options, Logger log);
+          net::Network& network, Random& random, Options options, Logger log);
 
   Task<Status> start();
   Task<void> stop();
@@ -31,6 +34,7 @@ class Service {
   Task<Result<command::Empty>> handle(command::Peer peer, Announcement announcement);
   Task<Result<command::Empty>> handle(command::Peer peer, command::Empty leave);
   Task<Result<ListNodes::Response>> handle(command::Peer, ListNodes::Request request);
+  Task<Result<Statistics::Response>> handle(command::Peer, Statistics::Request request);
 
  private:
   Task<void> sweep();

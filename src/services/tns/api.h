@@ -66,6 +66,10 @@ struct Pointer {
 // branch. This is the name to route by.
 std::string_view routed_host(const Pointer& pointer, std::string_view host);
 
+// The label under the suffix that nobody can claim: below it seer answers for the network itself
+// (seer.tau.blackhole.localhost).
+inline constexpr std::string_view kNetworkLabel = "tau";
+
 inline constexpr std::string_view kRole = "tns";
 inline constexpr std::string_view kProtocol = "/tau/tns/1";
 // Gossip after a move: the CBOR of Moved. A hint to look again, never believed by itself.

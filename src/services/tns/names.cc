@@ -77,6 +77,10 @@ Result<std::string> NameRules::name_of(std::string_view host) const {
   if (label.empty() || label.find(kPreviewMark) != std::string_view::npos)
     return fail(ErrorCode::invalid_argument,
                 "\"" + std::string(host) + "\": a name has \"--\" once, between branch and label");
+  if (label == kNetworkLabel)
+    return fail(ErrorCode::invalid_argument, "\"" + std::string(host) + "\": what is under \"" +
+                                                 name_of_label(label) +
+                                                 "\" is kept for the network's own names");
   return name_of_label(label);
 }
 

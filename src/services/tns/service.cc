@@ -74,6 +74,10 @@ Task<Result<Claim::Response>> Service::handle(command::Peer, Claim::Request requ
     co_return fail(ErrorCode::invalid_argument,
                    "the label \"" + registration.label +
                        "\" has \"--\", which is kept for previews of branches; choose another");
+  if (registration.label == kNetworkLabel)
+    co_return fail(ErrorCode::invalid_argument,
+                   "the label \"" + registration.label +
+                       "\" is kept for the network's own names; choose another");
   NamesCommand command;
   command.claim = ClaimName{registration.project(), rules_.name_of_label(registration.label)};
   const auto answer = co_await decide(std::move(command));
