@@ -307,7 +307,9 @@ struct Reader {
 
 // A text as YAML that reads back as the same text.
 std::string quoted(const std::string& text) {
-  const bool plain = !text.empty() &&
+  // YAML's words for "nothing" are no text unless they are quoted.
+  const bool nothing = text == "null" || text == "Null" || text == "NULL";
+  const bool plain = !text.empty() && !nothing &&
                      std::ranges::all_of(text,
                                          [](unsigned char c) {
                                            return std::isalnum(c) || c == '/' || c == '.' ||

@@ -88,6 +88,7 @@ TEST(Config, WrongTypesAreRefusedAtTheirPlace) {
 TEST(Config, WhatIsShownReadsBackTheSame) {
   Options options;
   options.network_root_key = "babc";
+  options.network_name = "null";  // a text, not YAML's nothing
   options.services = {"tns", "patrick"};
   options.data = "/a b/\"c\"";
   options.api_listen = net::Endpoint{"127.0.0.1", 0};

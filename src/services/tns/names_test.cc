@@ -146,6 +146,8 @@ TEST(Names, RulesRefuseWhatCannotBeOwned) {
   EXPECT_FALSE(kRules.hosts_for("main", many));
   EXPECT_EQ(*kRules.name_of("xn.example.com"), "xn.example.com");
   EXPECT_EQ(*kRules.name_of("dev--hello.x.localhost"), "hello.x.localhost");
+  for (const char* kept : {"tau.x.localhost", "seer.tau.x.localhost", "dev--tau.x.localhost"})
+    EXPECT_FALSE(kRules.name_of(kept)) << kept << " is the network's own";
 }
 
 TEST(Names, OneProjectCannotTakeThemAll) {
