@@ -168,30 +168,6 @@ Result<std::uint64_t> parse_size(std::string_view text) {
   return number * factor;
 }
 
-constexpr std::pair<std::string_view, std::uint64_t> kTimeUnits[] = {
-    {"h", 3'600'000}, {"m", 60'000}, {"s", 1'000}, {"ms", 1}};
-
-// From 100 ms to a day: less is no time for a network, more is a mistake.
-Result<Duration> parse_time(std::string_view text) {
-  std::uint64_t number = 0;
-  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), number);
-  const std::string_view unit(end, static_cast<std::size_t>(text.data() + text.size() - end));
-  std::uint64_t ms = 0;
-  for (const auto& [name, factor] : kTimeUnits)
-    if (unit == name && number <= 86'400'000) ms = number * factor;
-  if (error != std::errc() || ms < 100 || ms > 86'400'000)
-    return fail(ErrorCode::invalid_argument,
-                "a time from 100ms to 24h is needed, like 500ms or 10s");
-  return std::chrono::milliseconds(ms);
-}
-
-std::string print_time(Duration time) {
-  const auto ms = static_cast<std::uint64_t>(time / std::chrono::milliseconds(1));
-  for (const auto& [name, factor] : kTimeUnits)
-    if (ms % factor == 0) return fmt::format("{}{}", ms / factor, name);
-  return fmt::format("{}ms", ms);
-}
-
 std::string print_size(std::uint64_t bytes) {
   if (bytes % (1ull << 30) == 0) return fmt::format("{}GiB", bytes >> 30);
   if (bytes % (1ull << 20) == 0) return fmt::format("{}MiB", bytes >> 20);

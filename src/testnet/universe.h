@@ -40,8 +40,6 @@ struct UniverseOptions {
   std::filesystem::path build_cache = {};
   Ports preferred = {};                    // taken for a 0 above where they are free
   LogLevel log_level = LogLevel::warning;  // of what is said beyond the log book
-  // What builds keep, which universes may share; empty: each node its own.
-  std::filesystem::path build_cache;
   std::vector<NodePlan> plan = default_plan();
   // A universe of ten is ready in a second; a loaded machine gets a chance.
   Duration ready_time_max = std::chrono::seconds(30);

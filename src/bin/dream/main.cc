@@ -96,7 +96,6 @@ Status start(Arguments& arguments) {
     if (usual) run.data = *usual;
   }
   run.data = fs::absolute(run.data);  // the background process may go elsewhere
-  run.build_cache = user_cache() / "builds";
   const Logger log = Logger::to_stderr("dream", run.log_level);
   if (!arguments.daemon) {
     return dream::run(
