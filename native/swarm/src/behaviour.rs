@@ -1,5 +1,6 @@
 //! The protocols of a host. Intervals are chosen for a laptop that runs fifty hosts in one process.
 
+use crate::crowd;
 use crate::host::Options;
 use crate::peers;
 use libp2p::identity::Keypair;
@@ -36,6 +37,7 @@ type Gossipsub = gossipsub::Behaviour<
 #[derive(NetworkBehaviour)]
 pub struct Behaviour {
     limits: connection_limits::Behaviour,
+    crowd: crowd::Behaviour,
     relay_client: relay::client::Behaviour,
     relay_server: Toggle<relay::Behaviour>,
     dcutr: dcutr::Behaviour,
@@ -65,6 +67,7 @@ impl Behaviour {
                     .with_max_established(Some(CONNECTIONS_MAX))
                     .with_max_established_per_peer(Some(CONNECTIONS_PER_PEER_MAX)),
             ),
+            crowd: crowd::Behaviour::default(),
             relay_client,
             relay_server: options.relay_server.then(|| relay::Behaviour::new(id, relay_limits())).into(),
             dcutr: dcutr::Behaviour::new(id),

@@ -3,6 +3,7 @@
 
 mod admission;
 mod behaviour;
+mod crowd;
 mod host;
 mod peers;
 mod transport;
