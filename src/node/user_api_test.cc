@@ -75,7 +75,7 @@ struct Seer {
   Task<Result<seer::ListNodes::Response>> handle(command::Peer, seer::ListNodes::Request) {
     seer::LiveNode node;
     node.peer = PeerId("12D3");
-    node.announcement = {{"substrate"}, {"127.1.0.1"}, 1480, 5, {}};
+    node.announcement = {{"substrate"}, {"127.1.0.1"}, 1480, 5, {}, {}};
     co_return seer::ListNodes::Response{{node}};
   }
 };

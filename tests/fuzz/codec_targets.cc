@@ -1,4 +1,6 @@
 // Values, links and blocks.
+#include <algorithm>
+
 #include "base/check.h"
 #include "base/hex.h"
 #include "codec/base64.h"

@@ -4,6 +4,7 @@
 
 #include "base/check.h"
 #include "codec/multibase.h"
+#include "codec/varint.h"
 #include "command/frame.h"
 #include "consensus/wire.h"
 #include "p2p/host.h"

@@ -78,8 +78,8 @@ Service::Service(runtime::Loop& loop, p2p::Host& host, command::Caller& caller, 
       options_(std::move(options)),
       cache_(kv),
       builder_(loop, exchange, runner, cache_, pool, within_memory(options_)),
-      slots_(loop, jobs_that_fit(options_)),
       artifacts_(loop, exchange, pool, cache_, identity, options_.engine),
+      slots_(loop, jobs_that_fit(options_)),
       changed_(loop) {}
 
 Service::~Service() { CHECK(!tasks_); }

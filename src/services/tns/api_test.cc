@@ -13,6 +13,7 @@ Pointer sample() {
           {"hello.x.localhost"},
           {PeerId("peer1")},
           1'700'000'000'000,
+          {},
           {}};
 }
 
