@@ -282,7 +282,11 @@ Task<Result<TakeJob::Response>> Service::handle(command::Peer peer, TakeJob::Req
     (void)co_await runtime::with_deadline(until - loop_.now(), "poll", poll->ended.wait());
   polls_.erase(poll->bidder.order);
   if (poll->chosen) (void)co_await to_the_end(end_of(poll));
-  if (!poll->given) co_return TakeJob::Response{};
+  if (!poll->given) {
+    // A monkey of this very node that is told to end must not take it for an ordinary silence.
+    if (scope.cancelled()) co_return fail(ErrorCode::cancelled, "the monkey is gone");
+    co_return TakeJob::Response{};
+  }
   CO_TRY_SYNC(auto given, std::move(*poll->given));
   if (!given) co_return TakeJob::Response{};
   if (scope.cancelled()) {

@@ -168,6 +168,26 @@ TEST_F(PatrickService, RefusesABidBeyondItsBounds) {
   EXPECT_EQ(s.call<TakeJob>(s.ann, {0, bid}).error().code(), ErrorCode::invalid_argument);
 }
 
+Task<void> poll_into(Service& service, command::Peer monkey,
+                     std::optional<Result<TakeJob::Response>>& answer) {
+  answer = co_await service.handle(std::move(monkey), TakeJob::Request{20'000, Bid{}});
+}
+
+// A monkey of the same node calls without a stream: it is cancelled, and must not ask again.
+TEST_F(PatrickService, APollThatIsCancelledIsNoOrdinarySilence) {
+  Scenario s(loop_, random_, hosts());
+  const PeerId ann = s.ann.identity.id();
+  std::optional<Result<TakeJob::Response>> answer;
+  runtime::TaskGroup group(loop_);
+  group.spawn(poll_into(*s.service, {ann, *s.patrick.host->certificate_of(ann)}, answer));
+  pass(1s);
+  ASSERT_FALSE(answer);
+  runtime::block_on(loop_, group.stop());
+  ASSERT_TRUE(answer);
+  ASSERT_FALSE(*answer);
+  EXPECT_EQ(answer->error().code(), ErrorCode::cancelled);
+}
+
 TEST_F(PatrickService, AMonkeyWhoseConnectionEndsWaitsForNothingAnyMore) {
   Scenario s(loop_, random_, hosts());
   (void)s.push("config", 'a');
