@@ -5,14 +5,23 @@
 #   SRC           the folder with Cargo.toml                             (default /src)
 #   OUT           where main.wasm goes                                   (default /out)
 #   TAU_BASE      crates of the toolchain: vendor/, compiled in target/  (default /opt/rust-base)
-#   TAU_CRATES    fetched crates, one folder each                        (default /opt/crates)
+#   TAU_CRATES    fetched crates: NAME-VERSION.crate                     (default /opt/tau/deps/store)
 
 tau_base=${TAU_BASE:-/opt/rust-base}
 export CARGO_HOME="${CARGO_HOME:-/tmp/cargo}" CARGO_TARGET_DIR="${CARGO_TARGET_DIR:-/tmp/target}"
 mkdir -p "$CARGO_HOME" /tmp/vendor
-# A crate that is in both is the toolchain's: ln keeps what is there.
-for folder in "$tau_base/vendor" "${TAU_CRATES:-/opt/crates}"; do
-  if [ -d "$folder" ]; then ln -s "$folder"/* /tmp/vendor/ 2>/dev/null || :; fi
+if [ -d "$tau_base/vendor" ]; then ln -s "$tau_base"/vendor/* /tmp/vendor/ || return 1; fi
+tau_crates=
+for crate in "${TAU_CRATES:-/opt/tau/deps/store}"/*.crate; do
+  [ -f "$crate" ] || continue
+  name=${crate##*/}
+  name=${name%.crate}
+  if [ -e "/tmp/vendor/$name" ]; then continue; fi
+  tar -xzf "$crate" -C /tmp/vendor || return 1
+  # Cargo compares it with Cargo.lock; the files are what was in there.
+  digest=$(sha256sum "$crate") || return 1
+  printf '{"files":{},"package":"%s"}' "${digest%% *}" >"/tmp/vendor/$name/.cargo-checksum.json"
+  tau_crates=some
 done
 cat >"$CARGO_HOME/config.toml" <<'END'
 [build]
@@ -45,6 +54,7 @@ build() {
   # A copy, 80 MB in memory: cargo writes beside what it finds, and times say what is compiled anew.
   if [ ! -d "$CARGO_TARGET_DIR" ] && [ -d "$tau_base/target" ]; then
     cp -r --preserve=timestamps "$tau_base/target" "$CARGO_TARGET_DIR" || return 1
+    if [ -d /tmp/kept ]; then cp -r --preserve=timestamps /tmp/kept/. "$CARGO_TARGET_DIR/"; fi
   fi
 
   (cd "$src" && cargo build --quiet --release --target wasm32-wasip1) 2>/tmp/cargo.log
@@ -75,5 +85,12 @@ build() {
     return 1
   fi
   cp "$1" "$out/main.wasm" || return $?
+  # What the next build of this project need not compile: other people's crates that the toolchain has not.
+  if [ -n "$tau_crates" ]; then
+    (cd "$tau_base/target" && find . -type f | sort) >/tmp/had
+    (rm -rf /tmp/kept && mkdir /tmp/kept && cd "$CARGO_TARGET_DIR" &&
+      find . -type f ! -name '*.wasm' ! -name '.cargo*' | sort | comm -23 - /tmp/had |
+      tar -cf - -T - | tar -xf - -C /tmp/kept)
+  fi
   echo "build: $out/main.wasm, $(wc -c <"$out/main.wasm" | tr -d ' ') bytes"
 }

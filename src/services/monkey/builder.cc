@@ -375,10 +375,11 @@ Task<Result<BuiltFunction>> Builder::make(Run& run, std::size_t index) {
   CO_TRY(const auto permit, sandboxes_.acquire());
   CO_TRY(auto warm, ready(run, planned.key, *image));
   Work work{run, planned, folder, *workflow, files, std::move(warm), {}};
-  CO_TRY_SYNC(auto plan, work.image->language->plan_fetch(*work.image, files, images_.machine()));
-  if (plan) {
+  auto plan = work.image->language->plan_fetch(*work.image, files, images_.machine());
+  if (!plan) co_return fail(plan.error().code(), with_real_paths(plan.error().message(), folder));
+  if (*plan) {
     CO_TRY(work.dependencies,
-           dependencies_.get(*work.image->language, *std::move(plan), [&](std::string_view line) {
+           dependencies_.get(*work.image->language, **std::move(plan), [&](std::string_view line) {
              run.log.line(planned.key, with_real_paths(line, folder));
            }));
   }

@@ -1,7 +1,7 @@
 # cmake -DSDK=folder -DOUT=file.cc -P embed_sdk.cmake: the guest SDK as bytes within the program, so that a node builds
 # functions wherever it was installed.
 file(GLOB_RECURSE files RELATIVE ${SDK} ${SDK}/abi/*.def ${SDK}/cpp/build.sh ${SDK}/cpp/include/*.h
-  ${SDK}/rust/build.sh ${SDK}/assemblyscript/build.sh ${SDK}/assemblyscript/compile.mjs ${SDK}/assemblyscript/sdk/*.ts ${SDK}/go/*)
+  ${SDK}/rust/*.sh ${SDK}/assemblyscript/build.sh ${SDK}/assemblyscript/compile.mjs ${SDK}/assemblyscript/sdk/*.ts ${SDK}/go/*)
 list(SORT files)
 set(text "#include \"services/monkey/sdk_files.h\"\n\nnamespace tau::monkey {\nnamespace {\n")
 set(table "")

@@ -94,5 +94,31 @@ TEST_F(LanguagesSandboxTest, RustCratesOfOthersNeedALockFile) {
   expect_refused("no matching package named `serde` found");
 }
 
+TEST_F(LanguagesSandboxTest, RustCratesOfOthersAreFetchedAsTheLockFileSaysAndCompiled) {
+  use("rust");
+  if (IsSkipped()) return;
+  town->code["functions/ping/Cargo.toml"] += "hex = \"=0.4.3\"\n";
+  replace("lib.rs", "\"pong\"", "hex::encode(\"pong\")");
+  replace("Cargo.lock", " \"taubyte-sdk\",\n]", " \"hex\",\n \"taubyte-sdk\",\n]");
+  // What `cargo generate-lockfile` adds.
+  town->code["functions/ping/Cargo.lock"] +=
+      "\n"
+      "[[package]]\n"
+      "name = \"hex\"\n"
+      "version = \"0.4.3\"\n"
+      "source = \"registry+https://github.com/rust-lang/crates.io-index\"\n"
+      "checksum = \"7f24254aa9a54b5c858eaee2f5bccdb46aaf0e486a595ed5fd8f86ba55232a70\"\n";
+  const auto done = town->push_and_wait();
+  EXPECT_TRUE(done.deployment) << done.error << "\n" << town->patrick.log;
+}
+
+TEST_F(LanguagesSandboxTest, RustCratesOutOfGitAreRefused) {
+  use("rust");
+  if (IsSkipped()) return;
+  town->code["functions/ping/Cargo.lock"] +=
+      "\n[[package]]\nname = \"a\"\nversion = \"1.0.0\"\nsource = \"git+file:///a#12\"\n";
+  expect_refused("functions/ping/Cargo.lock:554:1: error: the crate a comes from a git repository");
+}
+
 }  // namespace
 }  // namespace tau::monkey
