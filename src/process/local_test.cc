@@ -4,6 +4,7 @@
 #include <signal.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <filesystem>
 #include <fstream>
 
@@ -285,6 +286,39 @@ TEST_F(LocalRunnerTest, SaysWhatToDoWhereTheSandboxIsMissing) {
   EXPECT_EQ(exit.error().code(), ErrorCode::failed_precondition);
   EXPECT_NE(exit.error().message().find("install bubblewrap"), std::string::npos);
   EXPECT_NE(sandbox_advice("bwrap: no").find("namespaces"), std::string::npos);
+}
+
+TEST_F(LocalRunnerTest, HandsFilesOverThatTheSandboxCouldNotOpen) {
+  need_sandbox();
+  const auto folder =
+      std::filesystem::temp_directory_path() / ("sandbox-files-" + std::to_string(::getpid()));
+  std::filesystem::create_directory(folder);
+  std::filesystem::permissions(folder, std::filesystem::perms::owner_all);
+  std::ofstream(folder / "first") << "one";
+  std::ofstream(folder / "second") << "two";
+  Command command = sandboxed("cat <&6; cat <&5");
+  command.files = {folder / "first", folder / "second"};
+  const Ran ran = run(command);
+  EXPECT_EQ(ran.out, "twoone") << ran.all();
+  command.files = {folder / "third"};
+  EXPECT_EQ(run(command).exit.error().code(), ErrorCode::not_found);
+  std::filesystem::remove_all(folder);
+}
+
+TEST(Sandbox, HasANetworkOnlyWhenThatIsSaid) {
+  Sandbox box;
+  box.read_only = system_binds();
+  const auto none = bubblewrap_options(box, {}, {});
+  box.network = Network::machine;
+  const auto machine = bubblewrap_options(box, {}, {});
+  ASSERT_TRUE(none && machine);
+  const auto has = [](const auto& options, const std::string& word) {
+    return std::ranges::find(*options, word) != options->end();
+  };
+  EXPECT_TRUE(has(none, "--unshare-net"));
+  EXPECT_FALSE(has(none, "/etc/hosts"));
+  EXPECT_FALSE(has(machine, "--unshare-net"));
+  EXPECT_TRUE(has(machine, "/etc/hosts"));
 }
 
 }  // namespace

@@ -76,7 +76,7 @@ std::string with_real_paths(std::string_view line, const std::string& folder) {
     const auto at = line.find(kInside);
     const bool whole =
         at == 0 || (at != std::string_view::npos &&
-                    std::string_view(" \t'\"(:=,").find(line[at - 1]) != std::string_view::npos);
+                    std::string_view(" \t\n'\"(:=,").find(line[at - 1]) != std::string_view::npos);
     if (at == std::string_view::npos) return out.append(line);
     out.append(line.substr(0, at)).append(whole ? folder : std::string(kInside));
     line.remove_prefix(at + kInside.size());
@@ -174,7 +174,7 @@ Task<Status> Builder::warm_up(std::shared_ptr<const Image> image) {
   const auto now = co_await images_.get(image->name);
   if (!now || (*now)->warmth) co_return Status{};  // somebody else's turn did it
   const std::string name =
-      to_hex(crypto::sha256(as_bytes(image->toolchain))).substr(0, 40) + ".tar";
+      to_hex(crypto::sha256(as_bytes(image->warmth_of))).substr(0, 40) + ".tar";
   if (auto known = warm_.find(name)) {
     images_.use(image->name, *std::move(known));
     co_return Status{};
@@ -372,16 +372,17 @@ Task<Result<BuiltFunction>> Builder::make(Run& run, std::size_t index) {
     }
     CO_TRY_STATUS(cache_.forget(out.input_digest));
   }
-  CO_TRY(const auto permit, sandboxes_.acquire());
   CO_TRY(auto warm, ready(run, planned.key, *image));
+  CO_TRY(const auto permit, sandboxes_.acquire());
   Work work{run, planned, folder, *workflow, files, std::move(warm), {}};
   auto plan = work.image->language->plan_fetch(*work.image, files, images_.machine());
   if (!plan) co_return fail(plan.error().code(), with_real_paths(plan.error().message(), folder));
   if (*plan) {
-    CO_TRY(work.dependencies,
-           dependencies_.get(*work.image->language, **std::move(plan), [&](std::string_view line) {
-             run.log.line(planned.key, with_real_paths(line, folder));
-           }));
+    auto got = co_await dependencies_.get(
+        *work.image->language, **std::move(plan),
+        [&](std::string_view line) { run.log.line(planned.key, with_real_paths(line, folder)); });
+    if (!got) co_return fail(got.error().code(), with_real_paths(got.error().message(), folder));
+    work.dependencies = *std::move(got);
   }
   CO_TRY(out.module, compile(work));
   CO_TRY_STATUS(cache_.put(out.input_digest, out.module, loop_.wall_unix_ms()));
@@ -389,20 +390,23 @@ Task<Result<BuiltFunction>> Builder::make(Run& run, std::size_t index) {
 }
 
 Task<Result<codec::Cid>> Builder::compile(Work& work) {
-  auto module = co_await compile_once(work, *work.image);
-  if (module || !work.image->warmth) co_return module;
-  const bool misfit =
-      std::ranges::any_of(work.image->warmth->misfit_words, [&](const std::string& word) {
-        return module.error().message().find(word) != std::string::npos;
-      });
+  auto module = co_await compile_once(work, work.run.clean ? Caches::shared : Caches::all);
+  if (module) co_return module;
+  const Error& error = module.error();
+  // Caches are files that another node may evict at any moment.
+  bool misfit = error.code() == ErrorCode::not_found;
+  if (work.image->warmth)
+    misfit |= std::ranges::any_of(work.image->warmth->misfit_words, [&](const std::string& word) {
+      return error.message().find(word) != std::string::npos;
+    });
   if (!misfit) co_return module;
   work.run.log.line(work.planned.key, "once more, with a cold cache");
-  Image cold = *work.image;
-  cold.warmth.reset();
-  co_return co_await compile_once(work, cold);
+  co_return co_await compile_once(work, Caches::none);
 }
 
-Task<Result<codec::Cid>> Builder::compile_once(Work& work, const Image& image) {
+Task<Result<codec::Cid>> Builder::compile_once(Work& work, Caches caches) {
+  Image image = *work.image;
+  if (caches == Caches::none) image.warmth.reset();
   Run& run = work.run;
   const project::PlannedFunction& planned = work.planned;
   const std::string& folder = work.folder;
@@ -410,7 +414,7 @@ Task<Result<codec::Cid>> Builder::compile_once(Work& work, const Image& image) {
   const std::string kept = kept_name(image, run.project);
   auto command = co_await pool_.run([&] {
     FunctionBuild build{image, work.workflow, work.files, work.dependencies, {}};
-    if (!image.kept.empty()) build.kept = kept_.find(kept);
+    if (!image.kept.empty() && caches == Caches::all) build.kept = kept_.find(kept);
     return build_command(std::move(build), options_.limits);
   });
   if (!command) co_return fail(command.error());

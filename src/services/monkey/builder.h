@@ -78,7 +78,9 @@ class Builder {
                                                    std::shared_ptr<const Image> image);
   struct Work;  // one function: what all steps of its build share
   Task<Result<codec::Cid>> compile(Work& work);
-  Task<Result<codec::Cid>> compile_once(Work& work, const Image& image);
+  // `shared`: the image's warmth, and nothing of the project's own.
+  enum class Caches : std::uint8_t { all, shared, none };
+  Task<Result<codec::Cid>> compile_once(Work& work, Caches caches);
 
   runtime::Loop& loop_;
   content::Exchange& exchange_;

@@ -54,21 +54,14 @@ std::string harmless_lines(std::string_view text) {
 Task<Result<process::ArchivedFiles>> Dependencies::get(const Language& language, FetchPlan plan,
                                                        std::function<void(std::string_view)> say) {
   using Files = process::ArchivedFiles;
-  if (auto known = co_await pool_.run([&] {
-        const std::lock_guard lock(one_at_a_time_);
-        return store_.find_set(plan.ecosystem, plan.key);
-      }))
+  if (auto known = co_await pool_.run([&] { return store_.find_set(plan.ecosystem, plan.key); }))
     co_return std::move(*known);
 
   const TimePoint start = loop_.now();
   auto command = co_await pool_.run([&]() -> Result<process::Command> {
     auto made = fetch_command(plan, limits_);
     Files files = std::move(plan.inputs);
-    Files known;
-    {
-      const std::lock_guard lock(one_at_a_time_);
-      known = store_.find_names(plan.ecosystem, plan.names);
-    }
+    Files known = store_.find_names(plan.ecosystem, plan.names);
     for (auto& [name, file] : known) files["known/" + name] = std::move(file);
     TRY(made.input, process::write_tar(files));
     return made;
@@ -106,7 +99,6 @@ Task<Result<process::ArchivedFiles>> Dependencies::get(const Language& language,
     bounds.bytes_max = limits_.bytes_max;
     bounds.files_max = limits_.files_max;
     TRY(auto files, process::read_tar(exit->results, bounds, process::Links::refuse));
-    const std::lock_guard lock(one_at_a_time_);
     Status stored = store_.put_set(plan.ecosystem, plan.key, files);
     return Fetched{std::move(files), std::move(stored)};
   });

@@ -7,7 +7,6 @@
 
 #include <filesystem>
 #include <functional>
-#include <mutex>
 #include <string>
 
 #include "process/runner.h"
@@ -41,7 +40,6 @@ class Dependencies {
   process::Runner& runner_;
   runtime::ThreadPool& pool_;
   DependencyStore store_;
-  std::mutex one_at_a_time_;  // of the pool's threads at the store
   FetchLimits limits_;
 };
 

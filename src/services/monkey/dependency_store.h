@@ -3,7 +3,7 @@
 // of one function need. A name's bytes come from a registry or a proxy, checked by the ecosystem's
 // own tool, never from a project; so one store serves all projects. What is in it needs no network.
 //
-// Blocking; any thread, one call at a time. Several processes may share its folder.
+// Blocking; any thread, and calls may overlap. Several processes may share its folder.
 #pragma once
 
 #include <filesystem>

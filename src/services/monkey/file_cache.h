@@ -2,7 +2,7 @@
 // for the longest goes first. Several processes may share a folder: a file appears whole or not at
 // all, and may go at any time.
 //
-// Blocking; any thread, one call at a time for each object.
+// Blocking; any thread, and calls may overlap.
 #pragma once
 
 #include <cstdint>

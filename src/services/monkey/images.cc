@@ -40,6 +40,7 @@ Task<Result<std::shared_ptr<const Image>>> Images::look_for(const Language& lang
   }
   absent_.erase(name);
   found->language = &language;
+  if (found->warmth_of.empty()) found->warmth_of = found->toolchain;
   // Another task may have found it meanwhile, and warmed it.
   co_return found_.try_emplace(name, std::make_shared<const Image>(*std::move(found)))
       .first->second;

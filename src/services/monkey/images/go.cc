@@ -173,7 +173,6 @@ class Go final : public Language {
       return "a module is not what go.sum says, so it is not used: if you trust what is published "
              "now, remove its lines from go.sum, run go mod tidy and commit" +
              lines;
-    if (has(": error: ")) return "the Go sources have mistakes" + lines;
     if (has("no such host") || has("dial tcp") || has("connection refused") || has("i/o timeout") ||
         has("network is unreachable") || has("module lookup disabled"))
       return "this node cannot reach a module proxy (it asks monkey.go_proxy, else Go's own); "
@@ -181,6 +180,9 @@ class Go final : public Language {
              lines;
     if (has("requires go >=") || has("invalid go version"))
       return "go.mod asks for another Go than this node has" + lines;
+    const bool missing = has("cannot find module") || has("no required module") ||
+                         has("not found") || has("unknown revision") || has("no such file");
+    if (has(": error: ") && !missing) return "the Go sources have mistakes" + lines;
     return "a module that go.mod or an import names cannot be had: is its path and version right, "
            "and is it public?" +
            lines;
@@ -203,6 +205,9 @@ class Go final : public Language {
     image.kept = "/tmp/go/cache";
     image.toolchain =
         fmt::format("{}: go {}, sdk {}", kImage, version.substr(0, 40), short_digest(image.files));
+    image.warmth_of =
+        fmt::format("go {} in {}, {}", version, place.bin.string(),
+                    short_digest({{"warm.sh", image.files.at("opt/tau/sdk/go/warm.sh")}}));
     return image;
   }
 };

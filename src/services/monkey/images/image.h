@@ -35,7 +35,9 @@ struct Image {
   process::ArchivedFiles files;  // by absolute path without the first '/': "utils/wasm.sh"
   std::map<std::string, std::string> environment;
   std::vector<process::Sandbox::Bind> read_only;  // toolchains outside of the system's folders
-  std::shared_ptr<const Warmth> warmth;           // null: cold
+  // What warmth follows from, if that is less than the toolchain; it is kept by this name.
+  std::string warmth_of;
+  std::shared_ptr<const Warmth> warmth;  // null: cold
   // A folder inside, "/tmp/go/cache", that the builds of a project hand on to its next ones;
   // nobody else's builds see it. Empty: none.
   std::string kept;
@@ -81,7 +83,7 @@ class Language {
   virtual Task<Result<Image>> find(Machine machine) const = 0;
 
   // Takes seconds to minutes. A tar, or nothing when this language has none. It is kept by
-  // Image::toolchain until that changes, so anything that it depends on belongs there.
+  // Image::warmth_of until that changes, so anything that it depends on belongs there.
   virtual Task<Result<Bytes>> warm_up(process::Runner& runner, Image image) const;
   // How builds use that tar.
   virtual Warmth warmth(std::filesystem::path tar) const { return {std::move(tar), {}, {}}; }
