@@ -241,6 +241,10 @@ void declare_new(CLI::App& app, Arguments& a, Command& chosen) {
                        "Names of files in config/domains (default: all)");
   function->add_option("--timeout", a.new_function.timeout, "Of one call")->capture_default_str();
   function->add_option("--memory", a.new_function.memory, "Of one call")->capture_default_str();
+  function->add_option("--file", a.new_function.file,
+                       "With --language wasm: the module, compiled already");
+  function->add_option("--call", a.new_function.call,
+                       "The exported function that is called (default: NAME)");
   function->add_option("--templates", a.templates, "Folder of templates, LANGUAGE/TEMPLATE");
 }
 

@@ -46,6 +46,41 @@ std::string folders_in(const fs::path& folder) {
   return out.empty() ? "none" : out;
 }
 
+// What "wasm" starts from besides its template: a module that was compiled elsewhere.
+constexpr std::string_view kPrebuilt = "wasm";
+constexpr std::uintmax_t kModuleBytesMax = 64u << 20;  // larger ones are not compiled
+
+Result<std::string> read_module(const fs::path& file) {
+  std::error_code ec;
+  const auto bytes = fs::file_size(file, ec);
+  if (ec) return fail(ErrorCode::not_found, "--file " + file.string() + ": " + ec.message());
+  if (bytes > kModuleBytesMax)
+    return fail(ErrorCode::resource_exhausted,
+                fmt::format("--file {}: {} bytes, at most {} are served", file.string(), bytes,
+                            kModuleBytesMax));
+  std::ifstream in(file, std::ios::binary);
+  std::string module{std::istreambuf_iterator<char>(in), {}};
+  if (!module.starts_with(std::string_view("\0asm", 4)))
+    return fail(ErrorCode::invalid_argument,
+                fmt::format("--file {} is no WebAssembly module", file.string()));
+  return module;
+}
+
+Status check_file(const NewFunction& what) {
+  if (what.language == kPrebuilt && what.file.empty())
+    return fail(ErrorCode::invalid_argument,
+                "--language wasm takes a module that is compiled already: name it by --file "
+                "MODULE.wasm");
+  if (what.language != kPrebuilt && !what.file.empty())
+    return fail(ErrorCode::invalid_argument,
+                fmt::format("--file goes with --language wasm; {} is compiled from its source",
+                            what.language));
+  if (!what.call.empty() && !project::is_variable_name(what.call))
+    return fail(ErrorCode::invalid_argument,
+                fmt::format("--call \"{}\" is no name of an exported function", what.call));
+  return {};
+}
+
 Status check(const ProjectFolder& project, const NewFunction& what) {
   if (!project::is_variable_name(what.name))
     return fail(ErrorCode::invalid_argument,
@@ -114,6 +149,7 @@ Result<std::vector<fs::path>> create_function(const ProjectFolder& project,
   NewFunction what = given;
   if (what.path.empty()) what.path = "/" + what.name;
   TRY_STATUS(check(project, what));
+  TRY_STATUS(check_file(what));
   auto method = project::canonical_method(what.method);
   if (!method) return fail(std::move(method).error().context("--method"));
   if (what.domains.empty()) what.domains = project.domains();
@@ -141,9 +177,13 @@ Result<std::vector<fs::path>> create_function(const ProjectFolder& project,
   document.domains = what.domains;
   document.timeout = what.timeout;
   document.memory = what.memory;
-  document.call = what.name;
+  document.call = what.call.empty() ? what.name : what.call;
   Files files = {{config, project::function_yaml(document)}};
   TRY_STATUS(read_template(source, what, code, files));
+  if (!what.file.empty()) {
+    TRY(std::string module, read_module(what.file));
+    files.emplace_back(code / "main.wasm", std::move(module));
+  }
   const fs::path workflow = code / ".taubyte" / "config.yaml";
   if (std::ranges::find(files, workflow, &Files::value_type::first) == files.end())
     return fail(ErrorCode::failed_precondition,

@@ -20,6 +20,8 @@ struct NewFunction {
   std::vector<std::string> domains;  // empty: every domain of the project
   std::string timeout = "10s";
   std::string memory = "32MB";
+  std::string call;            // the export that is called; empty: the function's name
+  std::filesystem::path file;  // a compiled module, for language "wasm" alone
 };
 
 // The folder with LANGUAGE/TEMPLATE/ below: `given`, else share/tau/templates or sdk/templates

@@ -140,6 +140,34 @@ TEST_F(TauTest, WrongFunctionsAreRefusedWithAdviceAndLeaveNothing) {
   EXPECT_NE(refuse([](auto& f) { f.templ = "pang"; }).find("there are: ping"), std::string::npos);
 }
 
+TEST_F(TauTest, AModuleThatIsCompiledAlreadyIsAFunction) {
+  const ProjectFolder made = project();
+  const fs::path module = made.code() / ".." / "some.wasm";
+  const std::string wasm("\0asm\1\0\0\0", 8);
+  std::ofstream(module, std::ios::binary) << wasm;
+  NewFunction what;
+  what.name = "greet";
+  what.language = "wasm";
+  what.call = "hello";
+  EXPECT_NE(create_function(made, what, templates(), random_).error().message().find("--file"),
+            std::string::npos);
+  what.file = made.config() / "config.yaml";
+  EXPECT_EQ(create_function(made, what, templates(), random_).error().code(),
+            ErrorCode::invalid_argument);
+  what.file = module;
+  const auto files = create_function(made, what, templates(), random_);
+  ASSERT_TRUE(files) << files.error().to_string();
+  EXPECT_EQ(read(made.code() / "functions/greet/main.wasm"), wasm);
+  EXPECT_NE(read(made.config() / "functions/greet.yaml").find("call: hello"), std::string::npos);
+  std::map<std::string, Bytes> sources;
+  for (const auto* name : {".taubyte/config.yaml", ".taubyte/build.sh", "main.wasm"})
+    sources[name] = to_bytes(read(made.code() / "functions/greet" / name));
+  project::Problems problems;
+  const auto workflow = project::read_workflow(sources, "functions/greet/", problems);
+  ASSERT_TRUE(workflow) << problems.to_string();
+  EXPECT_EQ(workflow->image, "taubyte/prebuilt");
+}
+
 TEST(ProjectName, IsAVariableNameAndGivesALabel) {
   EXPECT_TRUE(check_project_name("hello_2"));
   EXPECT_NE(check_project_name("my-app").error().message().find("my_app"), std::string::npos);

@@ -42,6 +42,27 @@ TEST_F(MonkeySandboxTest, CompilesACppFunctionIntoAModule) {
   EXPECT_EQ(again.deployment, done.deployment);
 }
 
+TEST_F(MonkeySandboxTest, HandsOnAModuleThatIsCompiledAlready) {
+  const auto cpp_module = town->push_and_wait();
+  ASSERT_TRUE(cpp_module.deployment) << cpp_module.error;
+  const codec::Cid module = town->tns.published.back().functions[0].module;
+  content::LocalSource source(town->monkey_store->blocks);
+  const auto wasm = runtime::block_on(loop, content::read_file(source, module, 1u << 20));
+  ASSERT_TRUE(wasm);
+  const std::string folder = "functions/ping/";
+  town->code.erase(folder + "main.cc");
+  town->code[folder + ".taubyte/config.yaml"] =
+      "version: 1.00\nenvironment:\n  image: taubyte/prebuilt\n  variables: {}\nworkflow:\n"
+      "  - build\n";
+  town->code[folder + ".taubyte/build.sh"] = ". /utils/wasm.sh\nbuild main.wasm\n";
+  const auto missing = town->push_and_wait();
+  EXPECT_NE(missing.error.find("there is no main.wasm"), std::string::npos) << missing.error;
+  town->code[folder + "main.wasm"] = to_text(*wasm);
+  const auto handed_on = town->push_and_wait();
+  ASSERT_TRUE(handed_on.deployment) << handed_on.error;
+  EXPECT_EQ(town->tns.published.back().functions[0].module, module);
+}
+
 TEST_F(MonkeySandboxTest, BuildsTheSameWithPrecompiledHeaders) {
   const std::string name(cpp().image());
   Images images({runner, {}, {}});

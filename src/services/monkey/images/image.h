@@ -103,6 +103,7 @@ std::vector<const Language*> languages();
 const Language& assemblyscript();
 const Language& cpp();
 const Language& go();
+const Language& prebuilt();
 const Language& rust();
 
 // What an image's find() runs: a short script in a sandbox, and what it said.

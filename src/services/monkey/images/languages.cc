@@ -10,7 +10,9 @@ constexpr std::uint64_t kAskedBytesMax = 64u << 10;
 
 }  // namespace
 
-std::vector<const Language*> languages() { return {&cpp(), &go(), &rust(), &assemblyscript()}; }
+std::vector<const Language*> languages() {
+  return {&cpp(), &go(), &rust(), &assemblyscript(), &prebuilt()};
+}
 
 Task<Result<Bytes>> Language::warm_up(process::Runner&, Image) const { co_return Bytes{}; }
 

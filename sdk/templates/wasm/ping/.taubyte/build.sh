@@ -1,0 +1,4 @@
+#!/bin/sh
+. /utils/wasm.sh
+
+build "${FILENAME:-main.wasm}"
