@@ -330,6 +330,13 @@ Result<Change> Jobs::finish(const FinishJob::Request& end, const PeerId& monkey,
   record.deployment = end.deployment;
   record.error = end.error;
   if (!end.deployment && record.error.empty()) record.error = "the build failed without a reason";
+  const JobRecord* newest = newest_of({record.job.project, record.job.branch});
+  // Two pushes may be built at the same time, and the newer be live first: nothing is wrong.
+  if (!end.deployment && newest->job.seq > record.job.seq &&
+      newest->state == JobState::succeeded) {
+    record.state = JobState::superseded;
+    record.error = "job " + newest->job.id.str() + " of a newer push of this branch was live first";
+  }
   record.ended_unix_ms = now_unix_ms;
   Change change;
   change.jobs.push_back(std::move(record));

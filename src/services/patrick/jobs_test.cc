@@ -170,6 +170,18 @@ TEST(Jobs, ALostJobIsNotBuiltAgainWhenANewerOneIsThere) {
   EXPECT_EQ(w.state(old), JobState::superseded);
 }
 
+TEST(Jobs, AnOlderBuildThatANewerOneOvertookIsNoFailure) {
+  World w;
+  (void)w.push("config", "main", 1);
+  const JobId old = w.push("code", "main", 1)->job;
+  (void)w.take(kAnn);
+  const JobId newer = w.push("code", "main", 2)->job;
+  const std::uint64_t fence = w.take(kBob)->fence;
+  EXPECT_TRUE(w.finish(newer, kBob, fence, true));
+  EXPECT_TRUE(w.finish(old, kAnn, 1, false)) << "tns refused it";
+  EXPECT_EQ(w.state(old), JobState::superseded);
+}
+
 TEST(Jobs, OldOnesAreForgottenButNeverOneThatGoesOn) {
   World w;
   (void)w.push("config", "main", 0);
