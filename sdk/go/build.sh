@@ -37,9 +37,9 @@ tau_go_sources() { # [DROP]: a copy of the sources in $work/src
   fi
 }
 
-# Places as the person who pushed knows them, in a form that shows what is an error.
+# Places as the person who pushed knows them, in a form that shows what is an error. Parts of the compiler name files by module.
 tau_go_words() {
-  sed -e '/^go: downloading /d' -e '/^\//b' -e '/^\.\.\//b' -e 's|^\./||' -e 's|^\([^ :]*\.go:[0-9:]*\) |'"$src"'/\1 error: |' -e '/^# /d'
+  sed -e "s|^$(printf %s "$module" | sed 's/[].[*^$|\\]/\\&/g')/||" -e '/^go: downloading /d' -e '/^\//b' -e '/^\.\.\//b' -e 's|^\./||' -e 's|^\([^ :]*\.go:[0-9:]*\) |'"$src"'/\1 error: |' -e '/^# /d'
 }
 
 tau_go_compile() {

@@ -29,7 +29,7 @@ class GoSandboxTest : public ::testing::Test {
  protected:
   // A project of its own on the network, with the template's function.
   struct Place {
-    Place(runtime::RealLoop& loop, process::Runner& runner, BuilderOptions options)
+    Place(runtime::RealLoop& loop, process::Runner& runner, Options options)
         : network(loop, random), town(loop, random, hosts_on(network), runner, std::move(options)) {
       town.wait_max = kFirstBuildMax;
       town.code.clear();
@@ -83,9 +83,9 @@ class GoSandboxTest : public ::testing::Test {
     if (!cache.empty()) fs::remove_all(cache, error);
   }
   std::unique_ptr<Place> place(const std::string& proxy = "") {
-    BuilderOptions options;
-    options.cache = cache;
-    options.go_proxy = proxy;
+    Options options;
+    options.builder.cache = cache;
+    options.builder.go_proxy = proxy;
     return std::make_unique<Place>(loop, runner, options);
   }
   static void replace(std::string& text, const std::string& from, const std::string& to) {
@@ -139,10 +139,15 @@ TEST_F(GoSandboxTest, TellsWhatGoSumLacksAndUsesTheModule) {
 TEST_F(GoSandboxTest, ExplainsAModuleThatIsNotThere) {
   // A proxy that has nothing more than the store.
   const auto here = place("file:///known");
-  here->import("example.invalid/nothing");
+  here->town.code.erase("functions/ping/go.sum");
+  here->source("go.mod") = "module function\n\ngo 1.24\n";
+  here->source("ping.go") =
+      "package lib\n\nimport _ \"example.invalid/nothing\"\n\n//export ping\n"
+      "func ping(event uint32) {}\n";
   const std::string error = here->failure();
+  expect_in(error, "cannot be had");
+  expect_in(error, "functions/ping/ping.go:3:8");
   expect_in(error, "example.invalid/nothing");
-  expect_in(error, "functions/ping/ping.go:4:2");
 }
 
 TEST_F(GoSandboxTest, ExplainsThatThereIsNoNetwork) {
