@@ -18,8 +18,8 @@ constexpr store::FormatStep kFirst[] = {{0, "a part without a number gets one", 
 // else (a new field that must be there, another meaning, another key) is a new number here and a
 // step from the one before.
 constexpr store::PartFormat kParts[] = {
-    {"auth", 1, kFirst},   {"b", 1, kFirst},       {"hoarder", 1, kFirst},
-    {"monkey", 1, kFirst}, {"patrick", 1, kFirst}, {"tns", 1, kFirst},
+    {"auth", 1, kFirst},    {"b", 1, kFirst},         {"hoarder", 1, kFirst}, {"monkey", 1, kFirst},
+    {"patrick", 1, kFirst}, {"substrate", 1, kFirst}, {"tns", 1, kFirst},
 };
 
 }  // namespace

@@ -2,8 +2,12 @@
 
 #include <pthread.h>
 #include <signal.h>
+#include <time.h>
+#include <unistd.h>
 
+#include <cerrno>
 #include <memory>
+#include <string_view>
 
 namespace tau::node {
 
@@ -19,7 +23,20 @@ StopSignal::StopSignal(runtime::Loop& loop, std::function<void()> on_signal) {
   auto shared = std::make_shared<std::function<void()>>(std::move(on_signal));
   thread_ = std::thread([set, shared, &loop] {
     int number = 0;
-    while (sigwait(&set, &number) == 0 && number != SIGUSR2) loop.post([shared] { (*shared)(); });
+    if (sigwait(&set, &number) != 0 || number == SIGUSR2) return;
+    loop.post([shared] { (*shared)(); });
+    // On this thread, because the loop may be what does not come to an end.
+    constexpr timespec kWait{kStopTimeMax / std::chrono::seconds(1), 0};
+    do {
+      number = sigtimedwait(&set, nullptr, &kWait);
+    } while (number < 0 && errno == EINTR);
+    if (number == SIGUSR2) return;
+    constexpr std::string_view kSlow =
+        "a part did not stop in time; nothing acknowledged is lost\n";
+    constexpr std::string_view kAgain = "told twice to stop; nothing acknowledged is lost\n";
+    const std::string_view why = number < 0 ? kSlow : kAgain;
+    [[maybe_unused]] const auto written = ::write(STDERR_FILENO, why.data(), why.size());
+    ::_exit(1);
   });
 }
 

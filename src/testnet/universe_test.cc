@@ -3,6 +3,9 @@
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
+#include <stdlib.h>
+
+#include <filesystem>
 
 #include "codec/signed.h"
 #include "http/client.h"
@@ -230,6 +233,25 @@ TEST_F(KeptUniverseTest, OneThatWasKilledIsRememberedAsStoppedAndErasedOnlyOnDem
   EXPECT_FALSE((*read_kept(folder / "home"))->stopped);
   ASSERT_TRUE(runtime::block_on(loop, multiverse->remove("home", Erase::yes)));
   EXPECT_FALSE(std::filesystem::exists(folder / "home"));
+}
+
+// Its monkey asks its patrick without a connection between them that could end.
+TEST(OneNode, ThatRunsEverythingStops) {
+  runtime::VirtualLoop loop;
+  SimulatedProcess process(loop, 1);
+  std::string folder = (std::filesystem::temp_directory_path() / "tau-one-XXXXXX").string();
+  ASSERT_NE(::mkdtemp(folder.data()), nullptr);
+  UniverseOptions options;
+  options.data = folder;
+  options.plan = {{"one", {"auth", "seer", "tns", "patrick", "hoarder", "monkey", "substrate"}}};
+  Universe universe(process, options, Logger());
+  const Status started = runtime::block_on(loop, universe.start());
+  ASSERT_TRUE(started) << started.error().to_string();
+  (void)runtime::block_on(loop, runtime::sleep_for(5s));
+  const TimePoint told = loop.now();
+  runtime::block_on(loop, universe.stop());
+  EXPECT_LT(loop.now() - told, 5s);
+  std::filesystem::remove_all(folder);
 }
 
 TEST(LoopbackAddress, IsItsOwnForEachSubstrateAndNeverTheUsualOne) {

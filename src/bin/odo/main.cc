@@ -19,9 +19,6 @@ using namespace tau;
 namespace fs = std::filesystem;
 
 constexpr int kExitUsage = 2;  // wrong arguments; 1 is for everything else that fails
-// A clean stop takes some tens of milliseconds. Whatever was acknowledged is on the disk already,
-// so a part that does not end is left behind, sooner than a supervisor would kill the process.
-constexpr Duration kStopTimeMax = std::chrono::seconds(15);
 
 int complain(const Error& error) {
   std::cerr << "odo: " << error.message() << "\n";
@@ -43,13 +40,7 @@ Task<Status> run(node::Node& node, runtime::OneShot<void> told_to_stop) {
   fmt::print("{}\n", describe(node).dump());
   std::fflush(stdout);
   (void)co_await told_to_stop;
-  runtime::Loop& loop = (co_await runtime::current_scope()).loop();
-  const auto give_up = loop.call_after(kStopTimeMax, [] {
-    std::cerr << "odo: a part of the node did not end in time; nothing acknowledged is lost\n";
-    std::_Exit(1);
-  });
   co_await node.stop();
-  loop.cancel_timer(give_up);
   co_return Status{};
 }
 

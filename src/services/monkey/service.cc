@@ -158,7 +158,10 @@ Task<void> Service::serve(PeerId patrick) {
       if (!co_await runtime::sleep_for(kRetryTime)) break;
       continue;
     }
-    if (!answer->job) continue;
+    if (!answer->job) {
+      if (!co_await runtime::yield()) break;
+      continue;
+    }
     auto opened = p2p::open_node_signed<patrick::Job>(admission_, patrick::kRole, *answer->job,
                                                       loop_.wall_unix_ms());
     if (!opened) {
