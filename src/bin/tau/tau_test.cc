@@ -142,6 +142,10 @@ TEST_F(TauTest, WrongFunctionsAreRefusedWithAdviceAndLeaveNothing) {
 
 TEST_F(TauTest, AModuleThatIsCompiledAlreadyIsAFunction) {
   const ProjectFolder made = project();
+  const fs::path templ = templates() / "wasm/ping/.taubyte";
+  fs::create_directories(templ);
+  std::ofstream(templ / "config.yaml") << project::workflow_yaml("taubyte/prebuilt", {"build"});
+  std::ofstream(templ / "build.sh") << ". /utils/wasm.sh\nbuild\n";
   const fs::path module = made.code() / ".." / "some.wasm";
   const std::string wasm("\0asm\1\0\0\0", 8);
   std::ofstream(module, std::ios::binary) << wasm;
