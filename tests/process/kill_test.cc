@@ -7,6 +7,7 @@
 #include <gtest/gtest.h>
 
 #include <condition_variable>
+#include <cstdio>
 #include <cstdlib>
 #include <thread>
 
@@ -266,6 +267,7 @@ TEST_F(RandomKills, NothingThatWasAcknowledgedIsLost) {
   SystemRandom chance;
   const std::uint64_t seed = number_from("TAU_KILL_SEED", chance.below(1'000'000));
   fmt::print("TAU_KILL_ROUNDS={} TAU_KILL_SEED={}\n", rounds, seed);
+  std::fflush(stdout);  // also for whoever ends a run that takes too long
   RecordProperty("seed", std::to_string(seed));
   SeededRandom random(seed);
   network.create();
