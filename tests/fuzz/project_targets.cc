@@ -1,4 +1,6 @@
 // Files that people push: a project's configuration, a function's build, a node's configuration.
+#include <algorithm>
+
 #include "base/check.h"
 #include "node/config.h"
 #include "project/deployment.h"

@@ -9,9 +9,9 @@ namespace {
 
 using namespace std::chrono_literals;
 
-// How long a name is not asked for again. Whoever has claimed one has it for good; one that nobody
-// has may be claimed at any moment, and is then to answer at once.
-constexpr Duration kClaimedFor = 60s, kUnclaimedFor = 1s;
+// How long a name is not asked for again. One that nobody has may be claimed at any moment, and is
+// then to answer at once; one that is gone does no harm: the substrates answer 404 for it.
+constexpr Duration kClaimedFor = 5s, kUnclaimedFor = 1s;
 constexpr std::size_t kKnownMax = 10'000;  // of each kind: about 1 MB
 // Questions to tns at the same time; a network of usual size answers each within milliseconds.
 constexpr std::size_t kAskingMax = 512;

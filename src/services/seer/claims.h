@@ -1,4 +1,4 @@
-// Which names somebody has claimed, as tns says: a yes is kept for a minute, a no for a second, and
+// Which names somebody has claimed, as tns says: a yes is kept for five seconds, a no for one, and
 // a name is asked for once however many want to know. While tns is out of reach the last answer for
 // a claimed name stands. Loop thread only.
 #pragma once
