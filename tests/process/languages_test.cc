@@ -40,6 +40,7 @@ fs::path user_cache() {
 std::vector<LanguageOfTau> languages_of_tau() {
   std::vector<LanguageOfTau> out;
   for (const auto& entry : fs::directory_iterator(TAU_TEMPLATES)) {
+    if (entry.path().filename() == "wasm") continue;  // takes a module that is built already
     const std::string config = read_text(entry.path() / "ping" / ".taubyte" / "config.yaml");
     const std::string key = "image: ";
     const auto at = config.find(key);

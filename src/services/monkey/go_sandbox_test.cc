@@ -119,6 +119,21 @@ TEST_F(GoSandboxTest, BuildsTheTemplateWithThePublishedSdkAndOnceWarmWithoutANet
               second->log().c_str());
 }
 
+TEST_F(GoSandboxTest, TheFolderOfToolchainsComesFirstAndAnOldGoIsPassedOver) {
+  const auto folder = cache / "toolchains";
+  fs::create_directories(folder / "bin");
+  fs::permissions(cache, fs::perms(0755));  // builds are users of their own
+  const auto toolchain = [&](const std::string& version) {
+    std::ofstream(folder / "bin" / "go") << "#!/bin/sh\necho go version go" << version << " x/y\n";
+    fs::permissions(folder / "bin" / "go", fs::perms(0755));
+    Images images({runner, folder, {}});
+    const auto image = runtime::block_on(loop, images.get(std::string(go().image())));
+    return image ? (*image)->toolchain : image.error().message();
+  };
+  expect_in(toolchain("1.99.1"), "go 1.99.1, ");
+  EXPECT_EQ(toolchain("1.19.8").find("1.19"), std::string::npos);
+}
+
 TEST_F(GoSandboxTest, ShowsTheCompilersWordsAndTheirPlaces) {
   const auto here = place();
   replace(here->source("ping.go"), "return 1\n", "return undeclared\n");
