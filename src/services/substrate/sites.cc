@@ -90,7 +90,17 @@ Task<Result<std::shared_ptr<const LoadedModule>>> Sites::module(codec::Cid cid,
     broken_.erase(broken);
   }
   co_return co_await module_flights_.get(
-      tasks_, cid, [&] { return load_module(cid, compiled, std::move(hints)); });
+      tasks_, cid, [&] { return load_counted(cid, compiled, std::move(hints)); });
+}
+
+Task<Result<Sites::ModulePointer>> Sites::load_counted(codec::Cid cid,
+                                                       std::optional<codec::Cid> compiled,
+                                                       std::vector<PeerId> hints) {
+  ++loading_;
+  auto loaded = co_await load_module(cid, compiled, std::move(hints));
+  --loading_;
+  last_load_ = loop_.now();
+  co_return loaded;
 }
 
 Task<Result<Sites::ModulePointer>> Sites::load_module(codec::Cid cid,
@@ -101,7 +111,6 @@ Task<Result<Sites::ModulePointer>> Sites::load_module(codec::Cid cid,
   auto ready = co_await ready_.find_own(cid);
   const CompiledBy by = ready ? CompiledBy::earlier : CompiledBy::trusted;
   if (!ready) ready = co_await ready_.find_trusted(cid, compiled, hints);
-  last_load_ = loop_.now();
   if (!ready) co_return co_await compile_module(cid, std::move(hints));
   auto loaded = std::make_shared<LoadedModule>();
   loaded->module = std::move(ready->module);
@@ -140,8 +149,7 @@ Task<Result<Sites::ModulePointer>> Sites::compile_module(codec::Cid cid,
     broken_.insert_or_assign(cid, Broken{error, loop_.now() + options_.broken_time});
     co_return fail(std::move(error));
   }
-  last_load_ = loop_.now();
-  loaded->compile = last_load_ - fetched;
+  loaded->compile = loop_.now() - fetched;
   loaded->module = std::move(*compiled);
   loaded->used_ns.store(loop_.now().since_start.count(), std::memory_order_relaxed);
   keep(cid, loaded);
@@ -159,10 +167,11 @@ Task<void> Sites::improve(codec::Cid cid) {
   const TimePoint begun = loop_.now();
   const auto permit = co_await improving_.acquire();
   if (!permit) co_return;
-  for (TimePoint calm = last_load_ + options_.calm_time;
-       loop_.now() < calm && loop_.now() - begun < options_.calm_wait_max;
-       calm = last_load_ + options_.calm_time) {
-    if (!co_await runtime::sleep_for(calm - loop_.now())) co_return;
+  while (loop_.now() - begun < options_.calm_wait_max) {
+    const TimePoint calm = last_load_ + options_.calm_time;
+    if (loading_ == 0 && loop_.now() >= calm) break;
+    const Duration wait = loading_ > 0 ? options_.calm_time : calm - loop_.now();
+    if (!co_await runtime::sleep_for(wait)) co_return;
   }
   (void)co_await compile_well(cid);  // on failure, what is there serves on
 }

@@ -89,6 +89,8 @@ class Sites {
   };
 
   Task<Result<SitePointer>> load_site(codec::Cid cid, ProjectId project, std::vector<PeerId> hints);
+  Task<Result<ModulePointer>> load_counted(codec::Cid cid, std::optional<codec::Cid> compiled,
+                                           std::vector<PeerId> hints);
   Task<Result<ModulePointer>> load_module(codec::Cid cid, std::optional<codec::Cid> compiled,
                                           std::vector<PeerId> hints);
   Task<Result<ModulePointer>> compile_module(codec::Cid cid, std::vector<PeerId> hints);
@@ -103,6 +105,7 @@ class Sites {
   ReadyModules& ready_;
   Options options_;
   runtime::Semaphore improving_;  // one at a time: requests come first
+  std::size_t loading_ = 0;       // modules on their way, for requests that wait
   TimePoint last_load_;
   std::map<codec::Cid, SitePointer> sites_;
   std::map<codec::Cid, ModulePointer> modules_;
