@@ -144,6 +144,16 @@ TEST_F(LocalRunnerTest, DoesNotWaitForWhoeverKeepsThePipeOpen) {
   EXPECT_LT(loop.now() - start, 2s);
 }
 
+TEST_F(LocalRunnerTest, GivesASandboxedProgramTheProcessorLast) {
+  need_sandbox();
+  const Ran ran = run(sandboxed("nice; cat /proc/self/autogroup 2>/dev/null || true"));
+  ASSERT_TRUE(ran.exit) << ran.all();
+  EXPECT_TRUE(ran.out.starts_with("10\n")) << ran.all();
+  if (std::filesystem::exists("/proc/self/autogroup")) {
+    EXPECT_NE(ran.out.find(" nice 10\n"), std::string::npos) << ran.all();
+  }
+}
+
 TEST_F(LocalRunnerTest, GivesASandboxedProgramNothingOfTheMachine) {
   need_sandbox();
   const Ran ran = run(sandboxed(R"sh(

@@ -71,6 +71,8 @@ Result<std::vector<std::string>> bubblewrap_options(
   // Outer folders before those inside them, so that none hides another.
   std::ranges::sort(mounts, {}, &Mount::inside);
 
+  // No --new-session: spawn() has made one, which has no terminal and its own share of the
+  // processor.
   std::vector<std::string> o = {"--unshare-user",
                                 "--disable-userns",
                                 "--unshare-pid",
@@ -78,7 +80,6 @@ Result<std::vector<std::string>> bubblewrap_options(
                                 "--unshare-uts",
                                 "--unshare-cgroup-try",
                                 "--die-with-parent",
-                                "--new-session",
                                 "--hostname",
                                 "build",
                                 "--uid",

@@ -6,6 +6,7 @@
 #include <signal.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
@@ -20,6 +21,10 @@ namespace {
 // Sources of descriptors are moved above this before the fork, so that none is overwritten while
 // they move down to 0, 1, 2, ….
 constexpr int kAboveTargets = 128;
+
+// Of an expendable program. With autogroups (sched(7)) a session shares by its own value.
+constexpr int kExpendableNice = 10;
+constexpr char kExpendableNiceText[] = "10";
 
 enum class Step : int { none, join, limit, descriptors, directory, identity, exec };
 
@@ -62,6 +67,13 @@ struct Prepared {
   volatile int error = 0;
 };
 
+void write_if_it_goes(const char* path, const char* text) {
+  const int fd = ::open(path, O_WRONLY | O_CLOEXEC);
+  if (fd < 0) return;
+  [[maybe_unused]] const auto n = ::write(fd, text, std::strlen(text));
+  ::close(fd);
+}
+
 // In the child, on the parent's memory and with the parent's thread stopped. The raw system calls
 // for ids matter: the C library would tell the parent's other threads to change theirs, too.
 [[noreturn]] void become_program(Prepared& p) {
@@ -81,11 +93,9 @@ struct Prepared {
     if (::write(p.join[i], "0", 1) != 1) give_up(Step::join);
   }
   if (p.expendable) {
-    const int fd = ::open("/proc/self/oom_score_adj", O_WRONLY | O_CLOEXEC);
-    if (fd >= 0) {
-      [[maybe_unused]] const auto n = ::write(fd, "1000", 4);
-      ::close(fd);
-    }
+    write_if_it_goes("/proc/self/oom_score_adj", "1000");
+    write_if_it_goes("/proc/self/autogroup", kExpendableNiceText);
+    ::syscall(SYS_setpriority, PRIO_PROCESS, 0, kExpendableNice);
   }
   for (int i = 0; i < p.limit_count; ++i) {
     const rlimit limit = {p.limits[i].second, p.limits[i].second};

@@ -43,7 +43,8 @@ struct Spawn {
   std::vector<int> join;                 // control groups: "0" is written to each
   std::vector<std::pair<int, rlim_t>> limits;
   std::optional<uid_t> become;  // uid and gid of the new process, without other groups
-  bool expendable = false;      // first to go when the machine runs out of memory
+  // First to go when the machine runs out of memory, last to get a processor that others want.
+  bool expendable = false;
 };
 
 struct Spawned {
