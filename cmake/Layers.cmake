@@ -4,7 +4,7 @@ set(TAU_LAYERS
   base 0  crypto 0  codec 0
   runtime 1  project 1
   p2p 2  p2p_simulated 2  p2p_libp2p 2  net 2  net_simulated 2  process 2  store 2  store_folder 2  store_rocks 2  http 2  vm 2  vm_wasmtime 2
-  command 3  content 3  consensus 3
+  command 3  content 3  crdt 3  consensus 3
   guest 4
   services 5
   node 6  node_config 6  node_user_api 6  node_local 6

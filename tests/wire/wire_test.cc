@@ -7,6 +7,7 @@
 #include <fstream>
 #include <sstream>
 
+#include "crdt/wire.h"
 #include "p2p/node_signed.h"
 #include "services/auth/api.h"
 #include "services/hoarder/api.h"
@@ -157,6 +158,37 @@ TEST(Wire, DocsSayWhatTheCommandsSay) {
              "of what wasmtime serializes.\n";
   describe_record<tns::Pointer>(records);
   hold("records", records.str());
+}
+
+TEST(Wire, DocsSayWhatReplicatedMapsSay) {
+  std::ostringstream out;
+  out << "# Replicated maps on the wire\n\nWritten by `tests/wire` from `src/crdt/wire.h` and "
+         "`src/crdt/delta.h`, which say what each field means. All of it is DAG-CBOR; blocks go by "
+         "bitswap. A writer is the text `<peer id>.<16 hexadecimal digits>`.\n";
+  const auto part = [&](std::string_view title, const std::string& text) {
+    out << "\n## " << title << "\n\n" << text << "\n";
+  };
+  part(
+      "Delta",
+      "A block {`delta` map, `signature` bytes, `certificate` bytes}. The signature is Ed25519 "
+      "over "
+      "\"tau crdt delta v1\", a zero byte, and the DAG-CBOR of the map: `map` text, `incarnation` "
+      "integer, `number` integer, `height` integer, `time` integer (ms since 1970), `writers` list "
+      "of text, `previous` link, absent in a writer's first, `parents` list of [link, place, "
+      "number], `operations` list of [key bytes, value bytes or null, [place, number, …]]. A place "
+      "is 0 for the delta's own writer, else 1 and more for those in `writers`; the versions that "
+      "an operation names are those it removes.");
+  part("Announcement", "Gossip, topic `/tau/crdt/1/<map>`: " + fields_of<crdt::Announcement>());
+  part("Request and answer",
+       "A stream of protocol `/tau/crdt/1/<map>` for one of each, after its length in four bytes, "
+       "big endian, at most 1 MiB.\n\n- request: " +
+           fields_of<crdt::SyncRequest>() + "\n- answer: " + fields_of<crdt::SyncAnswer>());
+  part("Snapshot", "Its root: " + fields_of<crdt::SnapshotRoot>() +
+                       "\n\nA chunk: `writers` list of text, `rows` list of [key bytes, place in "
+                       "`writers` from 0, number, height, tag, value bytes], in the order of keys, "
+                       "then of writers. The tag is the first 8 bytes of the hash of the version's "
+                       "delta, big endian.");
+  hold("crdt", out.str());
 }
 
 }  // namespace
