@@ -1,9 +1,10 @@
 # make demo    installs what is missing, builds, and shows a function going from git push to an answer
 # make test    installs what is missing, builds, and runs all tests
 # make fuzz    feeds every decoder made-up input ([TARGET=name] [SECONDS=60], for each)
+# make sim     runs the whole network in virtual time with faults ([SEEDS=1-1000] [NODES=20] [DURATION=60])
 # make package makes a .deb and a tarball, in build/package
 # make bench   measures, beside peers, and writes build/bench.json
-.PHONY: all setup build demo test test-asan fuzz bench package format clean
+.PHONY: all setup build demo test test-asan fuzz sim bench package format clean
 .DEFAULT_GOAL := build
 export PATH := /var/cache/tau/toolchains/bin:$(PATH)
 jobs := $(shell nproc)
@@ -38,6 +39,11 @@ fuzz: setup
 	@cmake --preset fuzz --log-level=WARNING
 	@cmake --build --preset fuzz -j$(jobs) --target tau_fuzz
 	@tools/fuzz "$(or $(SECONDS),60)" $(TARGET)
+
+sim: setup
+	@cmake --preset dev --log-level=WARNING
+	@cmake --build --preset dev -j$(jobs) --target tau_sim
+	@build/dev/bin/tau_sim --seeds $(or $(SEEDS),1-1000) --nodes $(or $(NODES),20) --seconds $(or $(DURATION),60)
 
 bench: setup
 	@cmake --preset dev --log-level=WARNING

@@ -8,7 +8,7 @@ set(TAU_LAYERS
   guest 4
   services 5
   node 6  node_config 6  node_user_api 6  node_local 6
-  testnet 7  testnet_simulated 7
+  testnet 7  testnet_simulated 7  testnet_simulation 7
   bin 8)
 
 # services_<name> and guest_<name> live in the layers `services` and `guest`.

@@ -84,6 +84,8 @@ struct Tables {
   };
   Loop& loop;
   Duration latency{};
+  DatagramWeather weather;
+  Random* random = nullptr;  // of the weather
   std::map<Endpoint, Shared> listeners;
   std::map<Endpoint, std::shared_ptr<DatagramState>> datagrams;
   std::uint16_t next_port = kFirstFreePort;
@@ -224,23 +226,33 @@ class SimulatedDatagrams final : public DatagramSocket {
   Status send(const Endpoint& to, BytesView data) override {
     if (data.size() > 65'507) return fail(ErrorCode::invalid_argument, "datagram is too long");
     if (state_->closed) return fail(ErrorCode::unavailable, "the socket is closed");
-    auto arrive = [tables = tables_, to, datagram = Datagram{local_, to_bytes(data)}]() mutable {
+    const auto arrive = [tables = tables_, to, datagram = Datagram{local_, to_bytes(data)}] {
       const auto found = tables->datagrams.find(to);
       if (found == tables->datagrams.end()) return;
       if (found->second->waiting.size() >= kDatagramsWaiting) return;
-      found->second->waiting.push_back(std::move(datagram));
+      found->second->waiting.push_back(datagram);
       found->second->changed.notify_all();
     };
-    if (tables_->latency <= Duration::zero()) {
-      arrive();
-    } else {
-      tables_->loop.call_after(tables_->latency, std::move(arrive));
+    if (chance(tables_->weather.lost)) return {};
+    for (int copies = chance(tables_->weather.doubled) ? 2 : 1; copies > 0; --copies) {
+      Duration after = tables_->latency;
+      if (chance(tables_->weather.late))
+        after += Duration(tables_->random->below(
+            static_cast<std::uint64_t>(DatagramWeather::kStraggleMax.count())));
+      if (after <= Duration::zero()) {
+        arrive();
+      } else {
+        tables_->loop.call_after(after, arrive);
+      }
     }
     return {};
   }
   Endpoint local() const override { return local_; }
 
  private:
+  bool chance(std::uint32_t of_1000) const {
+    return of_1000 > 0 && tables_->random->below(1000) < of_1000;
+  }
   std::shared_ptr<Tables> tables_;
   Endpoint local_;
   std::shared_ptr<DatagramState> state_;
@@ -388,5 +400,10 @@ void SimulatedNetwork::kill(const std::string& address) {
 }
 
 void SimulatedNetwork::set_latency(Duration latency) { tables_->latency = latency; }
+
+void SimulatedNetwork::set_weather(DatagramWeather weather, Random& random) {
+  tables_->weather = weather;
+  tables_->random = &random;
+}
 
 }  // namespace tau::net

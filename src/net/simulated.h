@@ -5,11 +5,13 @@
 // The world must outlive its hosts' tasks; hosts live as long as the world. Loop thread only.
 #pragma once
 
+#include <chrono>
 #include <cstdint>
 #include <map>
 #include <memory>
 #include <string>
 
+#include "base/random.h"
 #include "net/network.h"
 #include "runtime/loop.h"
 
@@ -19,6 +21,13 @@ namespace simulated {
 class Host;
 struct Tables;
 }  // namespace simulated
+
+// What happens to datagrams. Shares of 1000.
+struct DatagramWeather {
+  std::uint32_t lost = 0, doubled = 0;
+  std::uint32_t late = 0;  // by up to kStraggleMax, behind others
+  static constexpr Duration kStraggleMax = std::chrono::milliseconds(300);
+};
 
 class SimulatedNetwork {
  public:
@@ -30,6 +39,7 @@ class SimulatedNetwork {
   // Every listener, connection and datagram socket of the machine ends: others read `unavailable`.
   void kill(const std::string& address);
   void set_latency(Duration latency);  // one way; for what is sent from now on
+  void set_weather(DatagramWeather weather, Random& random);  // `random` outlives the world
 
  private:
   std::shared_ptr<simulated::Tables> tables_;

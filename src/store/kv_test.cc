@@ -254,6 +254,39 @@ TEST(MemoryKv, ACrashFailsTheSyncedWritesThatAreUnderWay) {
   EXPECT_EQ(loop.now() - before, 5ms);
 }
 
+TEST(MemoryKv, ASyncedWriteThatACrashCutsOffMayHaveArrivedAsAWhole) {
+  bool arrived = false, lost = false;
+  for (std::uint64_t seed = 0; seed < 40; ++seed) {
+    runtime::VirtualLoop loop;
+    MemoryKv kv(10ms);
+    runtime::TaskGroup writing(loop);
+    Status written;
+    writing.spawn([](MemoryKv& store, Status& out) -> Task<void> {
+      out = co_await store.write(Batch().put("a", {1}).put("b", {2}), Durability::synced);
+    }(kv, written));
+    SeededRandom random(seed);
+    kv.crash(random);
+    runtime::block_on(loop, writing.join());
+    EXPECT_FALSE(written);
+    ASSERT_TRUE(kv.size() == 0 || kv.size() == 2);
+    (kv.size() == 2 ? arrived : lost) = true;
+  }
+  EXPECT_TRUE(arrived && lost);
+}
+
+TEST(MemoryKv, AFullDiskTakesNothingNewAndStillForgets) {
+  runtime::VirtualLoop loop;
+  MemoryKv kv;
+  ASSERT_TRUE(runtime::block_on(loop, kv.write(Batch().put("a", {1}), Durability::synced)));
+  kv.set_full(true);
+  const Status refused =
+      runtime::block_on(loop, kv.write(Batch().put("b", {1}), Durability::synced));
+  ASSERT_FALSE(refused);
+  EXPECT_EQ(refused.error().code(), ErrorCode::resource_exhausted);
+  EXPECT_TRUE(runtime::block_on(loop, kv.write(Batch().erase("a"), Durability::synced)));
+  EXPECT_EQ(kv.size(), 0u);
+}
+
 TEST(MemoryKv, FailsTheWritesItIsToldToFail) {
   World world;
   auto owned = std::make_unique<MemoryKv>();

@@ -22,13 +22,14 @@ struct SimulatedHost::Dial {
   runtime::OneShot<PeerId> done;
 };
 
-SimulatedHost::SimulatedHost(SimulatedNetwork& network, PeerId id, Admission admission, Logger log)
+SimulatedHost::SimulatedHost(SimulatedNetwork& network, PeerId id, Admission admission, Logger log,
+                             runtime::Loop* loop)
     : network_(network),
-      loop_(network.loop_),
+      loop_(loop ? *loop : network.loop_),
       id_(std::move(id)),
       admission_(std::move(admission)),
       log_(std::move(log)),
-      tasks_(network.loop_) {}
+      tasks_(loop_) {}
 
 SimulatedHost::~SimulatedHost() {
   for (const auto& [id, peer] : peers_) loop_.cancel_timer(peer.expiry);
@@ -199,9 +200,14 @@ std::vector<PeerId> SimulatedHost::peers() const {
 
 std::optional<Certificate> SimulatedHost::certificate_of(const PeerId& peer) const {
   if (peer == id_) {
-    auto own = admission_.check(id_, admission_.own_certificate(), loop_.wall_unix_ms());
-    if (!own) return std::nullopt;
-    return std::move(*own);
+    // Asked before every call, and its signature does not change.
+    const std::int64_t now = loop_.wall_unix_ms();
+    if (!own_ || now < own_->not_before_unix_ms || now >= own_->not_after_unix_ms) {
+      auto own = admission_.check(id_, admission_.own_certificate(), now);
+      if (!own) return std::nullopt;
+      own_ = std::move(*own);
+    }
+    return own_;
   }
   const auto it = peers_.find(peer);
   if (it == peers_.end()) return std::nullopt;
@@ -265,7 +271,7 @@ void SimulatedHost::spread(const PeerId& author, const PeerId& via, std::uint64_
   for (const auto& [peer, entry] : peers_) {
     const SimulatedHost* other = network_.find(peer);
     if (peer == author || peer == via || !other || !other->topics_.contains(topic)) continue;
-    network_.deliver(id_, peer,
+    network_.scatter(id_, peer,
                      [&network = network_, author, from = id_, to = peer, message, topic, data] {
                        SimulatedHost* host = network.find(to);
                        if (host) host->gossip(author, from, message, topic, data);

@@ -52,12 +52,14 @@ SimulatedHost* SimulatedNetwork::find(const PeerId& peer) {
   return it == hosts_.end() ? nullptr : it->second;
 }
 
-bool SimulatedNetwork::separated(const PeerId& a, const PeerId& b) const {
+bool SimulatedNetwork::separated(const PeerId& from, const PeerId& to) const {
+  if (blocked_.contains({from, to})) return true;
+  if (groups_.empty()) return false;
   const auto group = [&](const PeerId& peer) {
     const auto it = groups_.find(peer);
     return it == groups_.end() ? -1 : it->second;
   };
-  return group(a) != group(b);
+  return group(from) != group(to);
 }
 
 void SimulatedNetwork::schedule(Route& route, Duration after, runtime::Callback arrival) {
@@ -73,7 +75,28 @@ void SimulatedNetwork::deliver(const PeerId& from, const PeerId& to, runtime::Ca
   if (separated(from, to)) {
     route.held.push_back(std::move(arrival));
   } else {
-    schedule(route, latency(from, to), std::move(arrival));
+    Duration after = latency(from, to);
+    for (Duration wait = Weather::kResendAfter; chance(weather_.lost); wait *= 2) after += wait;
+    schedule(route, after, std::move(arrival));
+  }
+}
+
+void SimulatedNetwork::scatter(const PeerId& from, const PeerId& to,
+                               const std::function<void()>& arrival) {
+  if (chance(weather_.gossip_lost)) {
+    ++messages_;
+    return;
+  }
+  for (int copies = chance(weather_.gossip_doubled) ? 2 : 1; copies > 0; --copies) {
+    if (!chance(weather_.gossip_late)) {
+      deliver(from, to, arrival);
+      continue;
+    }
+    ++messages_;
+    const Duration late(random_.below(static_cast<std::uint64_t>(Weather::kStraggleMax.count())));
+    loop_.call_after(latency(from, to) + late, [this, alive = alive_, from, to, arrival] {
+      if (*alive && !separated(from, to)) arrival();
+    });
   }
 }
 
@@ -84,20 +107,45 @@ void SimulatedNetwork::partition(std::vector<std::vector<PeerId>> groups) {
     for (const auto& peer : group) groups_[peer] = number;
     ++number;
   }
-  for (const auto& [ends, connection] : connections_) {
-    if (!separated(ends.first, ends.second)) continue;
-    loop_.call_after(kSilenceLimit, [this, alive = alive_, weak = std::weak_ptr(connection)] {
-      const auto still = *alive ? weak.lock() : nullptr;
-      if (still && still->open && separated(still->ends[0], still->ends[1])) give_up(still);
-    });
-  }
+  for (const auto& [ends, connection] : connections_)
+    if (deaf(*connection)) watch_silence(connection);
+}
+
+void SimulatedNetwork::block(const PeerId& from, const PeerId& to) {
+  blocked_.insert({from, to});
+  if (const auto c = connection(from, to)) watch_silence(c);
+}
+
+void SimulatedNetwork::unblock(const PeerId& from, const PeerId& to) {
+  blocked_.erase({from, to});
+  if (!separated(from, to)) release({from, to}, routes_[{from, to}]);
+}
+
+void SimulatedNetwork::release(const Pair& ends, Route& route) {
+  for (auto& arrival : std::exchange(route.held, {}))
+    schedule(route, latency(ends.first, ends.second), std::move(arrival));
+}
+
+bool SimulatedNetwork::deaf(const Connection& connection) const {
+  return separated(connection.ends[0], connection.ends[1]) ||
+         separated(connection.ends[1], connection.ends[0]);
+}
+
+void SimulatedNetwork::watch_silence(const std::shared_ptr<Connection>& connection) {
+  loop_.call_after(kSilenceLimit, [this, alive = alive_, weak = std::weak_ptr(connection)] {
+    const auto still = *alive ? weak.lock() : nullptr;
+    if (still && still->open && deaf(*still)) give_up(still);
+  });
+}
+
+void SimulatedNetwork::break_connection(const PeerId& a, const PeerId& b) {
+  if (const auto c = connection(a, b)) give_up(c);
 }
 
 void SimulatedNetwork::heal() {
   groups_.clear();
-  for (auto& [ends, route] : routes_)
-    for (auto& arrival : std::exchange(route.held, {}))
-      schedule(route, latency(ends.first, ends.second), std::move(arrival));
+  blocked_.clear();
+  for (auto& [ends, route] : routes_) release(ends, route);
 }
 
 void SimulatedNetwork::kill(const PeerId& peer) {

@@ -4,10 +4,10 @@
 //
 // What it keeps of the real thing: admission by the same certificates; a dial takes a round trip
 // and a half, opening a stream one; data arrives in order, a latency later, and at most a window of
-// it is unread; a cut link is silent until both ends give it up. What it leaves out: bandwidth,
-// loss (TCP and QUIC hide it), NAT. Gossip floods: every subscriber passes a message on once to its
-// subscribed peers, as gossipsub does within its mesh; provider records are one table for all, read
-// after the time that a query takes.
+// it is unread; a cut link is silent until both ends give it up; a lost packet of a connection is
+// sent again and holds up what follows. What it leaves out: bandwidth, NAT. Gossip floods: every
+// subscriber passes a message on once to its subscribed peers, as gossipsub does within its mesh;
+// provider records are one table for all, read after the time that a query takes.
 #pragma once
 
 #include <cstdint>
@@ -30,6 +30,18 @@ namespace tau::p2p::simulated {
 class SimulatedHost;
 struct Connection;
 
+// How badly messages travel. Shares of 1000.
+struct Weather {
+  // Of a connection: sent again after kResendAfter, then twice that and so on, as TCP does; what
+  // follows on the same way waits.
+  std::uint32_t lost = 0;
+  // Of gossip, on each hop: gone, come twice, or late by up to kStraggleMax and behind others.
+  std::uint32_t gossip_lost = 0, gossip_doubled = 0, gossip_late = 0;
+
+  static constexpr Duration kResendAfter = std::chrono::milliseconds(200);
+  static constexpr Duration kStraggleMax = std::chrono::milliseconds(800);
+};
+
 // Outlives its hosts. Loop thread only.
 class SimulatedNetwork {
  public:
@@ -47,7 +59,14 @@ class SimulatedNetwork {
   // What was under way waits, and arrives after heal() if the connection still stands then; after
   // kSilenceLimit it does not.
   void partition(std::vector<std::vector<PeerId>> groups);
-  void heal();
+  // What `from` sends does not reach `to`; the other way is open. As in partition(), a connection
+  // that stays deaf is given up by both.
+  void block(const PeerId& from, const PeerId& to);
+  void unblock(const PeerId& from, const PeerId& to);
+  void heal();  // of partition() and block()
+  // Both ends lose the connection now; nothing stops them from dialing again.
+  void break_connection(const PeerId& a, const PeerId& b);
+  void set_weather(Weather weather) { weather_ = weather; }
 
   // The process dies: its peers notice a latency later, its own streams fail, nothing of it runs
   // any more.
@@ -71,10 +90,16 @@ class SimulatedNetwork {
   void add(SimulatedHost& host);
   void remove(SimulatedHost& host);
   SimulatedHost* find(const PeerId& peer);
-  bool separated(const PeerId& a, const PeerId& b) const;
+  bool separated(const PeerId& from, const PeerId& to) const;
+  bool deaf(const Connection& connection) const;
+  void watch_silence(const std::shared_ptr<Connection>& connection);
+  bool chance(std::uint32_t of_1000) { return of_1000 > 0 && random_.below(1000) < of_1000; }
   Duration latency(const PeerId& from, const PeerId& to);
   // Runs `arrival` at `to`, in order with all else from `from`.
   void deliver(const PeerId& from, const PeerId& to, runtime::Callback arrival);
+  // The same for one hop of gossip, which weather may lose, double or delay.
+  void scatter(const PeerId& from, const PeerId& to, const std::function<void()>& arrival);
+  void release(const Pair& ends, Route& route);
   void schedule(Route& route, Duration after, runtime::Callback arrival);
   std::shared_ptr<Connection> connection(const PeerId& a, const PeerId& b) const;
   void close(const std::shared_ptr<Connection>& connection, const PeerId& by);
@@ -85,7 +110,9 @@ class SimulatedNetwork {
   std::shared_ptr<bool> alive_ = std::make_shared<bool>(true);  // timers outlive the network
   Duration latency_ = std::chrono::microseconds(500), jitter_ = std::chrono::microseconds(100);
   std::map<Pair, Duration> latencies_;
+  Weather weather_;
   std::map<PeerId, int> groups_;
+  std::set<Pair> blocked_;
   std::map<PeerId, SimulatedHost*> hosts_;
   std::map<Pair, Route> routes_;
   std::map<Pair, std::shared_ptr<Connection>> connections_;
@@ -97,7 +124,10 @@ class SimulatedNetwork {
 // Owned by a node. stop() before destruction, unless it was killed.
 class SimulatedHost final : public Host {
  public:
-  SimulatedHost(SimulatedNetwork& network, PeerId id, Admission admission, Logger log);
+  // `loop`: of the machine that it runs on, whose clock may differ from the network's; none: the
+  // network's.
+  SimulatedHost(SimulatedNetwork& network, PeerId id, Admission admission, Logger log,
+                runtime::Loop* loop = nullptr);
   ~SimulatedHost() override;
 
   const PeerId& id() const override { return id_; }
@@ -151,6 +181,7 @@ class SimulatedHost final : public Host {
   const Admission admission_;
   Logger log_;
   State state_ = State::fresh;
+  mutable std::optional<Certificate> own_;  // when it was last checked
   std::uint64_t address_ = 0;
   std::map<PeerId, Peer> peers_;
   std::map<std::string, StreamHandler> handlers_;

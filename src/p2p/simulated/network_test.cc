@@ -57,6 +57,44 @@ TEST_F(SimulatedNetworkTest, AMessageTakesItsLatency) {
   EXPECT_EQ(world_.loop().now() - start, 100ms);
 }
 
+TEST_F(SimulatedNetworkTest, ABlockedWayIsSilentWhileTheOtherIsOpenUntilBothGiveUp) {
+  Host &a = world_.add_host(), &b = world_.add_host();
+  connect(a, b);
+  int heard_by_a = 0, heard_by_b = 0;
+  a.subscribe("t", [&](const PeerId&, BytesView) { ++heard_by_a; });
+  b.subscribe("t", [&](const PeerId&, BytesView) { ++heard_by_b; });
+  world_.network().block(a.id(), b.id());
+  ASSERT_TRUE(a.publish("t", {1}));
+  ASSERT_TRUE(b.publish("t", {2}));
+  wait(1s);
+  EXPECT_EQ(heard_by_a, 1);
+  EXPECT_EQ(heard_by_b, 0);
+  world_.network().unblock(a.id(), b.id());
+  wait(1s);
+  EXPECT_EQ(heard_by_b, 1);
+  world_.network().block(a.id(), b.id());
+  wait(SimulatedNetwork::kSilenceLimit + 1s);
+  EXPECT_TRUE(a.peers().empty());
+  EXPECT_TRUE(b.peers().empty());
+}
+
+TEST_F(SimulatedNetworkTest, GossipInBadWeatherIsLostDoubledAndLate) {
+  Host &a = world_.add_host(), &b = world_.add_host();
+  connect(a, b);
+  std::vector<std::uint8_t> heard;
+  b.subscribe("t", [&](const PeerId&, BytesView data) { heard.push_back(data[0]); });
+  a.subscribe("t", [](const PeerId&, BytesView) {});
+  world_.network().set_weather({0, 200, 200, 200});
+  for (std::uint8_t i = 0; i < 200; ++i) {
+    ASSERT_TRUE(a.publish("t", {i}));
+    wait(10ms);
+  }
+  wait(2s);
+  EXPECT_GT(heard.size(), 100u);
+  EXPECT_LT(heard.size(), 195u);  // what comes twice is heard once
+  EXPECT_FALSE(std::ranges::is_sorted(heard));
+}
+
 TEST_F(SimulatedNetworkTest, BehindAPartitionThingsWaitAndArriveWhenItHeals) {
   Host &a = world_.add_host(), &b = world_.add_host();
   connect(a, b);

@@ -1,5 +1,7 @@
 #include "store/memory/memory_kv.h"
 
+#include <algorithm>
+
 #include "runtime/loop.h"
 
 namespace tau::store {
@@ -16,13 +18,21 @@ Task<Status> MemoryKv::write(Batch batch, Durability durability) {
     --failures_left_;
     co_return fail(*injected_);
   }
-  if (durability == Durability::synced && sync_latency_ > Duration{}) {
-    const auto life = life_;
-    CO_TRY_STATUS(runtime::sleep_for(sync_latency_));
-    if (life != life_) co_return fail(ErrorCode::unavailable, "the store crashed during the write");
-  }
+  const auto puts = [](const Batch::Operation& operation) { return operation.value.has_value(); };
+  if (full_ && std::ranges::any_of(batch.operations, puts))
+    co_return fail(ErrorCode::resource_exhausted, "no space left on the disk");
+  if (durability == Durability::synced && sync_latency_ > Duration{}) CO_TRY_STATUS(sync(batch));
   apply(std::move(batch), durability);
   co_return Status{};
+}
+
+Task<Status> MemoryKv::sync(Batch& batch) {
+  const auto life = life_;
+  const auto place = under_way_.insert(under_way_.end(), &batch);
+  const Status slept = co_await runtime::sleep_for(sync_latency_);
+  if (life != life_) co_return fail(ErrorCode::unavailable, "the store crashed during the write");
+  under_way_.erase(place);
+  co_return slept;
 }
 
 void MemoryKv::apply(Batch batch, Durability durability) {
@@ -53,6 +63,7 @@ Task<Result<std::vector<Entry>>> MemoryKv::scan(std::string prefix, std::string 
 
 void MemoryKv::lose_after(std::size_t batches_kept) {
   ++life_;
+  under_way_.clear();
   while (undo_.size() > batches_kept) {
     for (auto old = undo_.back().rbegin(); old != undo_.back().rend(); ++old) {
       if (old->second) {
@@ -67,7 +78,17 @@ void MemoryKv::lose_after(std::size_t batches_kept) {
 }
 
 void MemoryKv::crash() { lose_after(0); }
-void MemoryKv::crash(Random& random) { lose_after(random.below(undo_.size() + 1)); }
+void MemoryKv::crash(Random& random) {
+  const std::size_t kept = random.below(undo_.size() + under_way_.size() + 1);
+  if (kept > undo_.size()) {
+    std::size_t arrived = kept - undo_.size();
+    for (Batch* batch : under_way_) {
+      if (arrived-- == 0) break;
+      apply(std::move(*batch), Durability::synced);
+    }
+  }
+  lose_after(std::min(kept, undo_.size()));
+}
 
 void MemoryKv::fail_writes(Error error, std::size_t times) {
   injected_ = std::move(error);

@@ -3,6 +3,7 @@
 
 #include <cstddef>
 #include <functional>
+#include <list>
 #include <map>
 #include <optional>
 #include <string>
@@ -27,10 +28,16 @@ class MemoryKv final : public Kv {
                                         std::size_t limit) override;
 
   // Loses what was buffered: all of it, or (with chance) all but some of the first batches, as a
-  // disk does. Synced writes that are under way fail with unavailable and leave nothing.
+  // disk does. Synced writes that are under way fail with unavailable; with chance the first ones
+  // are on the disk all the same. A batch is there as a whole or not at all: a torn one is what a
+  // store's checksums cut off.
   void crash();
   void crash(Random& random);
 
+  // A disk that has become slow, or is one again.
+  void set_sync_latency(Duration latency) { sync_latency_ = latency; }
+  // While it is full, every batch that puts something fails with resource_exhausted.
+  void set_full(bool full) { full_ = full; }
   // The next `times` writes fail with `error` and change nothing.
   void fail_writes(Error error, std::size_t times = 1);
   // Changes a stored value behind the store's back. False when there is no such key.
@@ -44,11 +51,14 @@ class MemoryKv final : public Kv {
 
   void apply(Batch batch, Durability durability);
   void lose_after(std::size_t batches_kept);
+  Task<Status> sync(Batch& batch);
 
   Duration sync_latency_;
   std::map<std::string, Bytes, std::less<>> entries_;
-  std::vector<Before> undo_;  // one for each batch since the last sync, what it replaced
-  std::uint64_t life_ = 0;    // counts crashes
+  std::vector<Before> undo_;     // one for each batch since the last sync, what it replaced
+  std::list<Batch*> under_way_;  // synced writes that wait for the disk, in order
+  bool full_ = false;
+  std::uint64_t life_ = 0;  // counts crashes
   std::optional<Error> injected_;
   std::size_t failures_left_ = 0;
 };
