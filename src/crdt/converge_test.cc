@@ -212,7 +212,7 @@ class Storm {
       EXPECT_TRUE(all.contains(key) && all.at(key) == value) << key << " was acknowledged";
     for (const auto& key : doomed_) EXPECT_FALSE(all.contains(key)) << key << " was deleted";
     for (std::size_t i = 0; i < fleet_.size(); ++i) {
-      EXPECT_EQ(fleet_[i].pending(), 0u);
+      EXPECT_TRUE(fleet_.wait_for([&] { return fleet_[i].pending() == 0; })) << "waits for ever";
       EXPECT_LE(fleet_[i].state().history_size(),
                 fleet_.options().history.deltas_max + fleet_.options().history.deltas_max / 8 + 1);
     }

@@ -165,6 +165,7 @@ Task<void> Map::pull_all() {
     if (counters_.received + sync_.counters().snapshots_merged != before) {
       news_ = true;
       say_.notify_all();
+      walk_.review();
     }
     if (pulled) continue;
     if (pulled.error().code() == ErrorCode::cancelled) co_return;

@@ -146,6 +146,18 @@ void Walk::settled(const codec::Cid& cid) {
   }
 }
 
+void Walk::review() {
+  std::vector<codec::Cid> here;
+  for (const auto& [cid, pending] : pending_)
+    if (parts_.state.known(pending.link)) here.push_back(cid);
+  for (const auto& cid : here) {
+    const Pending& pending = pending_.at(cid);
+    if (pending.row) garbage_.push_back(pending.link);
+    settled(cid);
+  }
+  work_.notify_all();
+}
+
 Task<void> Walk::fetch_all() {
   for (;;) {
     if (to_fetch_.empty()) {

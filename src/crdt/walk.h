@@ -42,6 +42,9 @@ class Walk {
   // `blocks` are deltas that came with the announcement.
   void hear(PeerId from, std::vector<Link> heads, std::vector<Bytes> blocks);
 
+  // After a pull: what it brought need not be fetched.
+  void review();
+
   std::size_t pending() const { return pending_.size(); }
   const Counters& counters() const { return counters_; }
 
