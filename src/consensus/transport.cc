@@ -41,7 +41,7 @@ void Transport::start(std::map<std::uint64_t, PeerId> others, OnMessage on_messa
                       OnPropose on_propose) {
   on_message_ = std::move(on_message);
   on_propose_ = std::move(on_propose);
-  inbound_ = std::make_unique<runtime::Scope>(loop_);
+  listening_ = true;
   pumps_ = std::make_unique<runtime::TaskGroup>(loop_);
   for (auto& [id, peer] : others) {
     ids_.emplace(peer, id);
@@ -55,7 +55,8 @@ void Transport::start(std::map<std::uint64_t, PeerId> others, OnMessage on_messa
 Task<void> Transport::stop() {
   if (!pumps_) co_return;
   host_.handle(protocol_, nullptr);
-  inbound_->cancel();
+  listening_ = false;
+  for (runtime::Scope* stream : std::set(inbound_)) stream->cancel();
   for (auto& [id, link] : links_) link->queue.close();
   co_await pumps_->stop();
   runtime::Scope own(loop_);  // not cut short: what the streams' tasks use is about to go
@@ -63,7 +64,6 @@ Task<void> Transport::stop() {
   links_.clear();
   ids_.clear();
   pumps_.reset();
-  inbound_.reset();
   on_message_ = nullptr;
   on_propose_ = nullptr;
 }
@@ -113,7 +113,7 @@ Task<void> Transport::pump(std::shared_ptr<Link> link) {
 Task<void> Transport::hear(std::unique_ptr<p2p::Stream> stream) {
   const PeerId peer = stream->remote();
   const auto id = ids_.find(peer);
-  if (!inbound_ || inbound_->cancelled() || id == ids_.end() || !is_member(peer)) {
+  if (!listening_ || id == ids_.end() || !is_member(peer)) {
     log_.debug("refused a raft stream of " + peer.str() + ": no member of the group");
     stream->reset();
     co_return;
@@ -123,7 +123,12 @@ Task<void> Transport::hear(std::unique_ptr<p2p::Stream> stream) {
     co_return;
   }
   ++hearing_;
-  const auto ended = co_await hear_frames(*stream, id->second).in(*inbound_);
+  // Ends with this transport, and with the host, which may be stopped first.
+  runtime::Scope& of_host = co_await runtime::current_scope();
+  runtime::Scope own(loop_, of_host);
+  inbound_.insert(&own);
+  const auto ended = co_await hear_frames(*stream, id->second).in(own);
+  inbound_.erase(&own);
   if (!ended) log_.debug("stream of " + peer.str() + " ended: " + ended.error().to_string());
   stream.reset();
   --hearing_;

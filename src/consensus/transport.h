@@ -11,6 +11,7 @@
 #include <functional>
 #include <map>
 #include <memory>
+#include <set>
 #include <string>
 
 #include "base/log.h"
@@ -59,7 +60,8 @@ class Transport {
   std::map<PeerId, std::uint64_t> ids_;
   std::unique_ptr<runtime::TaskGroup> pumps_;
   // Of the inbound streams, whose tasks are the host's.
-  std::unique_ptr<runtime::Scope> inbound_;
+  bool listening_ = false;
+  std::set<runtime::Scope*> inbound_;  // of the streams that are heard
   std::size_t hearing_ = 0;
   runtime::Signal ended_;
 };

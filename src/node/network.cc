@@ -13,6 +13,7 @@
 #include "base/hex.h"
 #include "codec/multibase.h"
 #include "codec/peer_id.h"
+#include "node/voters.h"
 #include "p2p/certificate.h"
 #include "store/folder/data_folder.h"
 
@@ -188,6 +189,10 @@ Result<fs::path> create_node(const NewNode& what, Random& random, std::int64_t n
     return fail(ErrorCode::failed_precondition,
                 fmt::format("root.key and network.yaml in {} are of different networks",
                             what.network.string()));
+  const bool decides =
+      std::ranges::find(what.options.services, kVotingService) != what.options.services.end() &&
+      what.options.consensus_voters.empty();
+  if (decides) TRY_STATUS(may_add_voter(what.network, root.public_key(), now_unix_ms));
   const fs::path folder = what.network / what.name;
   TRY_STATUS(make_folder(folder));
 
@@ -206,6 +211,7 @@ Result<fs::path> create_node(const NewNode& what, Random& random, std::int64_t n
   TRY_STATUS(write_new(folder / options.identity_certificate, identity.certificate(), 0644));
   const std::string text = show_config(options);
   TRY_STATUS(write_new(folder / "config.yaml", as_bytes(text), 0644));
+  if (decides) TRY_STATUS(agree_on_voters(what.network, root.public_key(), now_unix_ms));
   return folder / "config.yaml";
 }
 

@@ -79,6 +79,39 @@ TEST_F(NetworkFiles, AKeyOfAnotherNodeDoesNotFitTheCertificate) {
   EXPECT_FALSE(read_identity(*options, now_ms));
 }
 
+TEST_F(NetworkFiles, TnsNodesOfOneFolderAreToldOfEachOther) {
+  ASSERT_TRUE(create_network({folder, "home", ""}, random));
+  const auto make = [&](const std::string& name, const std::string& service) {
+    NewNode node{folder, name, {}};
+    node.options.services = {service};
+    return create_node(node, random, now_ms);
+  };
+  ASSERT_TRUE(make("one", "tns"));
+  EXPECT_TRUE(read_config(folder / "one" / "config.yaml")->consensus_voters.empty());
+  ASSERT_TRUE(make("other", "seer"));
+  ASSERT_TRUE(make("two", "tns"));
+  ASSERT_TRUE(make("three", "tns"));
+  std::vector<std::string> all;
+  for (const char* name : {"one", "two", "three"}) {
+    const auto options = read_config(folder / name / "config.yaml");
+    ASSERT_TRUE(options) << options.error().to_string();
+    const auto identity = read_identity(*options, now_ms);
+    ASSERT_TRUE(identity) << identity.error().to_string();
+    all.push_back(identity->id().str());
+  }
+  for (const char* name : {"one", "two", "three"})
+    EXPECT_THAT(read_config(folder / name / "config.yaml")->consensus_voters,
+                ::testing::UnorderedElementsAreArray(all))
+        << name;
+  EXPECT_TRUE(read_config(folder / "other" / "config.yaml")->consensus_voters.empty());
+
+  fs::create_directories(folder / "two" / "data" / "db");
+  const auto late = make("four", "tns");
+  ASSERT_FALSE(late);
+  EXPECT_EQ(late.error().code(), ErrorCode::failed_precondition);
+  EXPECT_THAT(late.error().message(), HasSubstr("two has been started"));
+}
+
 TEST_F(NetworkFiles, NamesThatAreNoHostLabelsAreRefused) {
   EXPECT_FALSE(create_network({folder / "x", "no/good", ""}, random));
   ASSERT_TRUE(create_network({folder, "home", ""}, random));

@@ -310,10 +310,13 @@ Task<Result<Universe::NodeView>> Universe::add(NodePlan plan) {
   for (const std::string& service : plan.services) {
     CO_TRY_SYNC_STATUS(check_service(service));
     if (!is_single(service)) continue;
+    const auto killed = std::ranges::find_if(members_, [&](const auto& member) {
+      return member->killed && has(member->plan.services, service) &&
+             (plan.name.empty() || plan.name == member->plan.name);
+    });
+    if (killed != members_.end()) co_return co_await start_again(**killed);
     for (const auto& member : members_) {
       if (!has(member->plan.services, service)) continue;
-      if (member->killed && (plan.name.empty() || plan.name == member->plan.name))
-        co_return co_await start_again(*member);
       co_return fail(ErrorCode::failed_precondition,
                      fmt::format("{} runs in {} already: a universe has one, because its records "
                                  "have one home",

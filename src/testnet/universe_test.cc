@@ -28,7 +28,8 @@ std::string id_of(std::string_view what) {
 
 class UniverseTest : public ::testing::Test {
  protected:
-  UniverseTest() {
+  explicit UniverseTest(UniverseOptions options = {})
+      : universe(process, std::move(options), Logger()) {
     const Status ready = runtime::block_on(loop, universe.start());
     EXPECT_TRUE(ready) << ready.error().to_string();
     registration.genesis = {"hello", owner.public_key().raw(), {}};
@@ -99,7 +100,7 @@ class UniverseTest : public ::testing::Test {
 
   runtime::VirtualLoop loop;
   SimulatedProcess process{loop, 20};
-  Universe universe{process, {}, Logger()};
+  Universe universe;
   SeededRandom random{3};
   crypto::KeyPair owner = crypto::KeyPair::generate(random);
   auth::Registration registration;
@@ -171,6 +172,47 @@ TEST_F(UniverseTest, ANodeThatWasKilledStartsAgainWithWhatItHad) {
   EXPECT_EQ(again->id, before);
   EXPECT_EQ(again->state, "running");
   EXPECT_FALSE(runtime::block_on(loop, universe.add({"patrick", {"patrick"}})));
+}
+
+class ThreeTnsUniverseTest : public UniverseTest {
+ protected:
+  ThreeTnsUniverseTest() : UniverseTest(options()) {}
+  static UniverseOptions options() {
+    UniverseOptions options;
+    options.plan = lay_out({.copies = {{"tns", 3}}})->nodes;
+    return options;
+  }
+};
+
+TEST_F(ThreeTnsUniverseTest, GoesOnPublishingWhicheverTnsNodeDies) {
+  ASSERT_TRUE(register_project());
+  push("config", config());
+  push("code", code("pong"));
+  ASSERT_TRUE(wait_until(30s, [&] { return ask(substrates()[0]) == "pong"; }));
+  for (const std::string name : {"tns", "tns-2", "tns-3"}) {
+    ASSERT_TRUE(runtime::block_on(loop, universe.kill(name)));
+    push("code", code("without " + name));
+    for (const auto& at : substrates())
+      EXPECT_TRUE(wait_until(30s, [&] { return ask(at) == "without " + name; })) << ask(at);
+    const auto again = runtime::block_on(loop, universe.add({name, {"tns"}}));
+    ASSERT_TRUE(again) << again.error().to_string();
+  }
+}
+
+TEST_F(ThreeTnsUniverseTest, AMinorityOfTnsPublishesNothingAndServesOn) {
+  ASSERT_TRUE(register_project());
+  push("config", config());
+  push("code", code("pong"));
+  for (const auto& at : substrates())
+    ASSERT_TRUE(wait_until(30s, [&] { return ask(at) == "pong"; }));
+  for (const char* name : {"tns", "tns-3"})
+    ASSERT_TRUE(runtime::block_on(loop, universe.kill(name)));
+  push("code", code("too few agree"));
+  EXPECT_FALSE(wait_until(10s, [&] { return ask(substrates()[0]) != "pong"; }))
+      << ask(substrates()[0]);
+  const auto again = runtime::block_on(loop, universe.add({"tns", {"tns"}}));
+  ASSERT_TRUE(again) << again.error().to_string();
+  EXPECT_TRUE(wait_until(60s, [&] { return ask(substrates()[0]) == "too few agree"; }));
 }
 
 // What is kept, in a folder of the real disk; the databases are the simulated world's.

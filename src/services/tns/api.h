@@ -146,15 +146,33 @@ struct Publish {
   };
 };
 
-// host -> pointer. Errors: not_found (unknown name; or known, but nothing is deployed: the message
-// says which).
+// What an asker has seen of a pointer: who answers must know as much.
+struct Seen {
+  ProjectId project;
+  std::string branch;
+  std::uint64_t seq = 0;
+  std::optional<std::uint64_t> fence = std::nullopt;
+  static constexpr auto fields() {
+    return std::tuple{codec::field("project", &Seen::project),
+                      codec::field("branch", &Seen::branch), codec::field("seq", &Seen::seq),
+                      codec::field("fence", &Seen::fence)};
+  }
+  std::pair<std::uint64_t, std::uint64_t> version() const { return {seq, fence.value_or(0)}; }
+};
+
+// host -> pointer. Any tns node answers, from what it has applied; one that lags behind what the
+// asker has `seen` of the host says so instead of taking it back. Errors: not_found (unknown name;
+// or known, but nothing is deployed: the message says which), unavailable (it lags).
 struct Lookup {
   static constexpr std::string_view kName = "lookup";
   static constexpr command::Callers kCallers = command::kEveryMember;
   static constexpr Duration kDeadline = std::chrono::seconds(2);
   struct Request {
-    std::string host;  // lower case, without port
-    static constexpr auto fields() { return std::tuple{codec::field("host", &Request::host)}; }
+    std::string host;                         // lower case, without port
+    std::optional<Seen> seen = std::nullopt;  // the pointer that answered this host last
+    static constexpr auto fields() {
+      return std::tuple{codec::field("host", &Request::host), codec::field("seen", &Request::seen)};
+    }
   };
   struct Response {
     p2p::NodeSigned pointer;

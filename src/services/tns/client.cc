@@ -144,7 +144,12 @@ std::shared_ptr<Client::Flight> Client::fly(const std::string& host) {
 Task<void> Client::refresh(std::string host, std::shared_ptr<Flight> flight) {
   // So that who started it sees it in flight even when the answer is at hand.
   (void)co_await runtime::yield();
-  auto answer = co_await ask(host);
+  Lookup::Request question{host};
+  if (const auto it = entries_.find(host); it != entries_.end() && it->second.pointer) {
+    const Pointer& seen = *it->second.pointer;
+    question.seen = Seen{seen.project, seen.branch, seen.seq, seen.fence};
+  }
+  auto answer = co_await ask(std::move(question));
   Result<Kept> result = fail(ErrorCode::unavailable, "");
   const auto it = entries_.find(host);
   const Kept known = it == entries_.end() ? nullptr : it->second.pointer;
@@ -171,8 +176,8 @@ Task<void> Client::refresh(std::string host, std::shared_ptr<Flight> flight) {
     flights_.erase(mine);
 }
 
-Task<Result<Pointer>> Client::ask(std::string host) {
-  CO_TRY(const auto response, caller_.call_any<Lookup>(kRole, kProtocol, Lookup::Request{host}));
+Task<Result<Pointer>> Client::ask(Lookup::Request question) {
+  CO_TRY(const auto response, caller_.call_any<Lookup>(kRole, kProtocol, std::move(question)));
   co_return open(response.pointer);
 }
 

@@ -105,7 +105,7 @@ class Client {
 
   std::shared_ptr<Flight> fly(const std::string& host);  // null: too many already
   Task<void> refresh(std::string host, std::shared_ptr<Flight> flight);
-  Task<Result<Pointer>> ask(std::string host);
+  Task<Result<Pointer>> ask(Lookup::Request question);
   static Task<Status> wait_for(std::shared_ptr<Flight> flight);
   Result<Pointer> open(const p2p::NodeSigned& signed_pointer) const;
   void keep(const std::string& host, std::shared_ptr<const Pointer> pointer, std::string absent);

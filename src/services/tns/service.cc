@@ -9,6 +9,10 @@ namespace tau::tns {
 namespace {
 
 constexpr std::size_t kSignedMax = 4096;  // pointers; about 4 MB
+// An election takes 0.6 to 1.2 s, a second one follows when votes are split; and those who publish
+// wait for five seconds or more.
+constexpr Duration kElectionsTime = std::chrono::seconds(3);
+constexpr Duration kProposeAgain = std::chrono::milliseconds(50);
 
 consensus::Group::Options group_options(const p2p::Host& host, std::vector<PeerId> voters) {
   consensus::Group::Options options;
@@ -60,9 +64,23 @@ Status Service::ready() const {
   return fail(ErrorCode::unavailable, "this tns node is still catching up with its group");
 }
 
+// Commands can be repeated, so the death of a leader is waited out here: who publishes does not see
+// it.
 Task<Result<NamesAnswer>> Service::decide(NamesCommand command) {
-  CO_TRY(const Bytes bytes, group_.propose(codec::to_cbor(command)));
-  CO_TRY_SYNC(NamesAnswer answer, codec::from_cbor<NamesAnswer>(bytes));
+  const Bytes wanted = codec::to_cbor(command);
+  const TimePoint give_up = loop_.now() + kElectionsTime;
+  Result<Bytes> bytes = co_await group_.propose(wanted);
+  while (!bytes && bytes.error().code() == ErrorCode::unavailable && serving_ &&
+         loop_.now() < give_up) {
+    CO_TRY_STATUS(runtime::sleep_for(kProposeAgain));
+    bytes = co_await group_.propose(wanted);
+  }
+  if (!bytes && bytes.error().code() == ErrorCode::unavailable)
+    co_return fail(ErrorCode::unavailable,
+                   "nothing can be published or claimed now, what is deployed stays served: " +
+                       bytes.error().message());
+  if (!bytes) co_return fail(std::move(bytes).error());
+  CO_TRY_SYNC(NamesAnswer answer, codec::from_cbor<NamesAnswer>(*bytes));
   CO_TRY_SYNC_STATUS(answer.status());
   co_return answer;
 }
@@ -171,6 +189,11 @@ p2p::NodeSigned Service::sign(const Pointer& pointer) {
 
 Task<Result<Lookup::Response>> Service::handle(command::Peer, Lookup::Request request) {
   CO_TRY_SYNC_STATUS(check_host(request.host));
+  if (request.seen) {
+    const auto* known = names_.find(request.seen->project, request.seen->branch);
+    if (!known || known->version() < request.seen->version())
+      co_return fail(ErrorCode::unavailable, "this tns node lags behind its group");
+  }
   if (const auto* pointer = names_.find(request.host)) co_return Lookup::Response{sign(*pointer)};
   CO_TRY_SYNC_STATUS(ready());
   if (names_.owner_of(rules_, request.host))

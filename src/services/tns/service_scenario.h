@@ -3,6 +3,8 @@
 
 #include <gtest/gtest.h>
 
+#include <functional>
+#include <list>
 #include <memory>
 #include <string>
 #include <vector>
@@ -16,11 +18,20 @@
 
 namespace tau::tns {
 
-// A small network with one tns node and what it takes to publish: an owner, patrick, a monkey, and
-// a substrate that asks.
+// One tns node of several.
+struct TnsNode {
+  TnsNode(command::Member& m, Duration sync) : member(m), kv(sync) {}
+  command::Member& member;
+  store::MemoryKv kv;
+  std::unique_ptr<Service> service;
+};
+
+// A small network with a tns node or several, and what it takes to publish: an owner, patrick, a
+// monkey, and a substrate that asks.
 class Town {
  public:
-  Town(runtime::Loop& l, Random& r, command::Members::HostFactory factory, Duration sync = {})
+  Town(runtime::Loop& l, Random& r, command::Members::HostFactory factory, Duration sync = {},
+       std::size_t tns_count = 1)
       : loop(l),
         random(r),
         members(l, r, std::move(factory)),
@@ -30,8 +41,9 @@ class Town {
         substrate(members.add({"substrate"})),
         tns(members.add({"tns"})),
         owner(crypto::KeyPair::generate(r)),
-        kv(sync),
         client(l, *substrate.host, substrate.caller, substrate.admission, Logger()) {
+    nodes.emplace_back(tns, sync);
+    while (nodes.size() < tns_count) nodes.emplace_back(members.add({"tns"}), sync);
     EXPECT_TRUE(runtime::block_on(loop, members.start()));
     // The far end of a connection learns of it a little later.
     const auto all_connected = [&] {
@@ -44,23 +56,44 @@ class Town {
       pass(std::chrono::milliseconds(1));
     EXPECT_TRUE(all_connected());
     client.start();
-    up();
+    for (auto& node : nodes) up(node);
   }
   ~Town() {
     runtime::block_on(loop, client.stop());
-    down();
+    for (auto& node : nodes) down(node);
     runtime::block_on(loop, members.stop());
   }
-  void up() {
-    service =
-        std::make_unique<Service>(loop, *tns.host, tns.router, kv, random, tns.admission,
-                                  tns.identity, Logger(), Service::Options{"x.localhost", {}});
-    const auto started = runtime::block_on(loop, service->start());
+  void up(TnsNode& node) {
+    Service::Options options{"x.localhost", {}};
+    for (const auto& other : nodes) options.voters.push_back(other.member.identity.id());
+    command::Member& m = node.member;
+    node.service = std::make_unique<Service>(loop, *m.host, m.router, node.kv, random, m.admission,
+                                             m.identity, Logger(), std::move(options));
+    const auto started = runtime::block_on(loop, node.service->start());
     EXPECT_TRUE(started) << started.error().to_string();
   }
-  void down() {
-    if (service) runtime::block_on(loop, service->stop());
-    service.reset();
+  void down(TnsNode& node) {
+    if (node.service) runtime::block_on(loop, node.service->stop());
+    node.service.reset();
+  }
+  // A power cut: what was not synced is gone, and nobody is told.
+  void cut_power(TnsNode& node) {
+    node.kv.crash();
+    down(node);
+  }
+  // Null: nobody leads.
+  TnsNode* leader() {
+    for (auto& node : nodes)
+      if (node.service && node.service->group().is_leader()) return &node;
+    return nullptr;
+  }
+  bool wait_leader() {
+    return wait([&] { return leader() != nullptr; });
+  }
+  bool wait(const std::function<bool()>& met) {
+    const auto until = loop.now() + std::chrono::seconds(20);
+    while (!met() && loop.now() < until) pass(std::chrono::milliseconds(5));
+    return met();
   }
 
   auth::Registration registration(const crypto::KeyPair& key, std::string label) const {
@@ -114,9 +147,8 @@ class Town {
   command::Members members;
   command::Member &patrick, &monkey, &auth, &substrate, &tns;
   crypto::KeyPair owner;
-  store::MemoryKv kv;
   Client client;
-  std::unique_ptr<Service> service;
+  std::list<TnsNode> nodes;
 };
 
 inline void run_tns_scenario(runtime::Loop& loop, Random& random,
@@ -154,9 +186,8 @@ inline void run_tns_scenario(runtime::Loop& loop, Random& random,
             ErrorCode::failed_precondition);
 
   // The node dies; what it answered survives.
-  t.kv.crash();
-  t.down();
-  t.up();
+  t.cut_power(t.nodes.front());
+  t.up(t.nodes.front());
   const auto pointer = runtime::block_on(loop, t.client.pointer_of(second->project, "main"));
   ASSERT_TRUE(pointer) << pointer.error().to_string();
   EXPECT_EQ(*pointer, *second);

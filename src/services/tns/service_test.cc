@@ -20,8 +20,8 @@ command::Members::HostFactory on(p2p::simulated::SimulatedNetwork& network) {
 }
 
 struct World {
-  explicit World(Duration sync = {})
-      : network(loop, random), town(loop, random, on(network), sync) {
+  explicit World(Duration sync = {}, std::size_t tns_count = 1)
+      : network(loop, random), town(loop, random, on(network), sync, tns_count) {
     network.set_latency(1ms, 0ms);
   }
   // No tns for the substrate until heal().
@@ -130,6 +130,89 @@ TEST(TnsService, APublishTakesOneSyncAndTheWayThere) {
   const auto before = w.loop.now();
   ASSERT_TRUE(t.publish(t.chain(2, kHello)));
   EXPECT_LE(w.loop.now() - before, 5ms + 6ms);  // two or three one-way trips of 1 ms each way
+}
+
+TEST(TnsNodes, AnyOfThreeIsAskedAndAnyPublishes) {
+  World w({}, 3);
+  Town& t = w.town;
+  ASSERT_TRUE(t.wait_leader());
+  std::uint64_t seq = 0;
+  for (auto& node : t.nodes) {
+    const auto c = t.chain(++seq, kHello);
+    const auto moved =
+        block_on(w.loop, t.monkey.caller.call<Publish>(
+                             node.member.identity.id(), kProtocol,
+                             {t.patrick.identity.sign(c.job), t.monkey.identity.sign(c.receipt)}));
+    ASSERT_TRUE(moved) << moved.error().to_string();
+  }
+  EXPECT_TRUE(t.wait([&] {
+    for (auto& node : t.nodes) {
+      const auto found = block_on(w.loop, t.substrate.caller.call<Lookup>(node.member.identity.id(),
+                                                                          kProtocol, {kHello[0]}));
+      if (!found) return false;
+      const auto opened = p2p::open_node_signed<Pointer>(t.substrate.admission, kRole,
+                                                         found->pointer, w.loop.wall_unix_ms());
+      if (!opened || opened->record.seq != 3 || opened->signer.peer != node.member.identity.id())
+        return false;
+    }
+    return true;
+  }));
+}
+
+TEST(TnsNodes, GoOnPublishingWhenTheLeaderDies) {
+  World w({}, 3);
+  Town& t = w.town;
+  ASSERT_TRUE(t.wait_leader());
+  ASSERT_TRUE(t.publish(t.chain(1, kHello)));
+  // A replica may learn of it a moment later.
+  ASSERT_TRUE(t.wait([&] { return bool(t.lookup(kHello[0])); }));
+  TnsNode* first = t.leader();
+  ASSERT_TRUE(first);
+  w.network.kill(first->member.host->id());
+  t.cut_power(*first);
+  const auto before = w.loop.now();
+  const auto second = t.publish(t.chain(2, kHello));
+  ASSERT_TRUE(second) << second.error().to_string();
+  EXPECT_LT(w.loop.now() - before, 5s);
+  EXPECT_TRUE(t.wait([&] {
+    const auto found = t.lookup(kHello[0]);
+    return found && found->pointer->seq == 2;
+  }));
+}
+
+TEST(TnsNodes, AMinorityRefusesToPublishAndGoesOnAnswering) {
+  World w({}, 3);
+  Town& t = w.town;
+  ASSERT_TRUE(t.wait_leader());
+  ASSERT_TRUE(t.publish(t.chain(1, kHello)));
+  // A replica may learn of it a moment later.
+  ASSERT_TRUE(t.wait([&] { return bool(t.lookup(kHello[0])); }));
+  TnsNode* leader = t.leader();
+  ASSERT_TRUE(leader);
+  std::vector<PeerId> rest;
+  for (auto& node : t.nodes)
+    if (&node != leader) rest.push_back(node.member.identity.id());
+  w.network.partition({rest});  // who leads keeps everybody else, and no majority
+  const auto refused = t.publish(t.chain(2, kHello));
+  ASSERT_FALSE(refused);
+  EXPECT_THAT(refused.error().code(),
+              testing::AnyOf(ErrorCode::unavailable, ErrorCode::deadline_exceeded));
+  t.pass(2s);  // by now it knows
+  const auto c = t.chain(2, kHello);
+  const auto clear =
+      block_on(w.loop, t.monkey.caller.call<Publish>(
+                           leader->member.identity.id(), kProtocol,
+                           {t.patrick.identity.sign(c.job), t.monkey.identity.sign(c.receipt)}));
+  ASSERT_FALSE(clear);
+  EXPECT_EQ(clear.error().code(), ErrorCode::unavailable);
+  EXPECT_THAT(clear.error().message(), testing::HasSubstr("what is deployed stays served"));
+  EXPECT_THAT(clear.error().message(), testing::HasSubstr("a majority of its 3 voters"));
+  t.pass(3s);
+  const auto found = t.lookup(kHello[0]);
+  ASSERT_TRUE(found) << found.error().to_string();
+  EXPECT_EQ(found->pointer->seq, 1u);
+  w.network.heal();
+  EXPECT_TRUE(t.wait([&] { return bool(t.publish(t.chain(2, kHello))); }));
 }
 
 TEST(TnsClient, AnswersFromItsCacheWithinTheLease) {
@@ -241,7 +324,7 @@ TEST(TnsClient, BelievesOnlyNodesThatMaySpeakForTns) {
   };
   World w;
   Town& t = w.town;
-  block_on(w.loop, t.service->stop());
+  block_on(w.loop, t.nodes.front().service->stop());
   Pointer lie;
   lie.hosts = kHello;
   Impostor impostor{t.monkey.identity.sign(lie)};

@@ -1,0 +1,126 @@
+#include "node/voters.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <fstream>
+#include <iterator>
+#include <string>
+#include <vector>
+
+#include "node/config.h"
+#include "node/network.h"
+#include "p2p/certificate.h"
+
+namespace tau::node {
+namespace {
+
+namespace fs = std::filesystem;
+
+constexpr std::size_t kVotersMax = 9;  // more make each decision slower, and none safer in practice
+
+struct TnsNode {
+  fs::path folder;
+  PeerId id;
+  bool started = false;
+};
+
+std::string read_all(const fs::path& file) {
+  std::ifstream in(file, std::ios::binary);
+  return {std::istreambuf_iterator<char>(in), {}};
+}
+
+Result<std::vector<TnsNode>> tns_nodes(const fs::path& network, const crypto::PublicKey& root,
+                                       std::int64_t now_unix_ms) {
+  std::vector<TnsNode> found;
+  std::error_code error;
+  for (const auto& entry : fs::directory_iterator(network, error)) {
+    const fs::path file = entry.path() / Options().identity_certificate;
+    std::error_code ignored;
+    const auto bytes = fs::file_size(file, ignored);
+    if (ignored || bytes > p2p::kCertificateSizeMax) continue;
+    const p2p::Admission admission(root, {});
+    const auto certificate = admission.check_any(as_bytes(read_all(file)), now_unix_ms);
+    if (!certificate || !certificate->has_role(kVotingService)) continue;
+    const auto options = read_config(entry.path() / "config.yaml");
+    const bool started = options && fs::exists(options->data / "db", ignored);
+    found.push_back({entry.path(), certificate->peer, started});
+  }
+  if (error)
+    return fail(ErrorCode::unavailable,
+                fmt::format("cannot read {}: {}", network.string(), error.message()));
+  std::ranges::sort(found, {}, &TnsNode::id);
+  return found;
+}
+
+// The line of `consensus: voters:`, commented or not, replaced. False: there is none.
+bool replace_voters(std::string& text, const std::string& list) {
+  bool inside = false;
+  for (std::size_t at = 0; at < text.size();) {
+    const std::size_t end = std::min(text.find('\n', at), text.size());
+    const std::string line = text.substr(at, end - at);
+    if (!line.empty() && line[0] != ' ' && line[0] != '#') inside = line.starts_with("consensus:");
+    const auto first = line.find_first_not_of(" #");
+    if (inside && first != line.npos && line.compare(first, 7, "voters:") == 0) {
+      text.replace(at, end - at, "  voters: " + list);
+      return true;
+    }
+    at = end + 1;
+  }
+  return false;
+}
+
+Status write_whole(const fs::path& file, const std::string& text) {
+  fs::path fresh = file;
+  fresh += ".new";
+  {
+    std::ofstream out(fresh, std::ios::binary | std::ios::trunc);
+    out << text;
+    if (!out.flush()) return fail(ErrorCode::unavailable, "cannot write " + fresh.string());
+  }
+  std::error_code error;
+  fs::rename(fresh, file, error);
+  if (error)
+    return fail(ErrorCode::unavailable,
+                fmt::format("cannot write {}: {}", file.string(), error.message()));
+  return {};
+}
+
+}  // namespace
+
+Status may_add_voter(const fs::path& network, const crypto::PublicKey& root,
+                     std::int64_t now_unix_ms) {
+  TRY(const auto known, tns_nodes(network, root, now_unix_ms));
+  for (const TnsNode& one : known)
+    if (one.started)
+      return fail(ErrorCode::failed_precondition,
+                  fmt::format("{} has been started and decides with the tns nodes that it was "
+                              "started with: make all tns nodes of a network before the first of "
+                              "them starts",
+                              one.folder.filename().string()));
+  if (known.size() < kVotersMax) return {};
+  return fail(ErrorCode::resource_exhausted,
+              fmt::format("this network has {} tns nodes; that many at most decide", kVotersMax));
+}
+
+Status agree_on_voters(const fs::path& network, const crypto::PublicKey& root,
+                       std::int64_t now_unix_ms) {
+  TRY(const auto known, tns_nodes(network, root, now_unix_ms));
+  if (known.size() < 2) return {};
+  std::string list;
+  for (const TnsNode& one : known) list += (list.empty() ? "[" : ", ") + one.id.str();
+  list += "]";
+  for (const TnsNode& one : known) {
+    const fs::path file = one.folder / "config.yaml";
+    std::string text = read_all(file);
+    if (!replace_voters(text, list))
+      return fail(ErrorCode::invalid_argument,
+                  fmt::format("{} has no line for consensus.voters any more; write there: "
+                              "consensus: {{voters: {}}}",
+                              file.string(), list));
+    TRY_STATUS(write_whole(file, text));
+  }
+  return {};
+}
+
+}  // namespace tau::node
