@@ -108,6 +108,13 @@ Result<NodePlan> new_node_of(const Json& body) {
   return plan;
 }
 
+// A line of a record: what dream chaos replay reads.
+Json happening_json(Duration at, const std::optional<Fault>& fault) {
+  Json out = fault ? to_json(*fault) : Json{{"fault", "heal"}};
+  out["at_ms"] = at / std::chrono::milliseconds(1);
+  return out;
+}
+
 Result<LogBook::Query> log_query_of(const http::Request& request) {
   LogBook::Query query;
   query.node = http::query_value(request.query, "node").value_or("");
@@ -198,6 +205,9 @@ http::Router::JsonHandler Control::handler_of(std::string_view id) {
       {"listNodes", &Control::list_nodes},
       {"createNode", &Control::create_node},
       {"deleteNode", &Control::delete_node},
+      {"getChaos", &Control::get_chaos},
+      {"beginFault", &Control::begin_fault},
+      {"heal", &Control::heal},
       {"listServices", &Control::list_services},
       {"listFixtures", &Control::list_fixtures},
       {"stop", &Control::stop_all},
@@ -282,6 +292,35 @@ Task<Result<Json>> Control::create_node(http::Request& request) {
   runtime::Scope own(loop_);
   CO_TRY_SYNC(const auto view, co_await universe->add(std::move(plan)).in(own));
   co_return to_json(view);
+}
+
+Task<Result<Json>> Control::get_chaos(http::Request& request) {
+  CO_TRY_SYNC(const Universe* universe, multiverse_.find(request.parameter("universe")));
+  Json active = Json::array(), record = Json::array();
+  for (const auto& one : universe->chaos().active()) {
+    active.push_back(to_json(one.fault));
+    if (one.remaining != Duration{})
+      active.back()["remaining_ms"] = one.remaining / std::chrono::milliseconds(1);
+  }
+  for (const auto& [at, fault] : universe->chaos().record())
+    record.push_back(happening_json(at, fault));
+  co_return Json{{"active", std::move(active)}, {"record", std::move(record)}};
+}
+
+Task<Result<Json>> Control::begin_fault(http::Request& request) {
+  CO_TRY(const Json body, http::read_json(request, kBodyBytesMax));
+  CO_TRY_SYNC(Fault fault, fault_of(body));
+  CO_TRY_SYNC(Universe * universe, multiverse_.find(request.parameter("universe")));
+  runtime::Scope own(loop_);
+  CO_TRY_SYNC(const PlannedFault begun, co_await universe->chaos().begin(std::move(fault)).in(own));
+  co_return happening_json(begun.at, begun.fault);
+}
+
+Task<Result<Json>> Control::heal(http::Request& request) {
+  CO_TRY_SYNC(Universe * universe, multiverse_.find(request.parameter("universe")));
+  runtime::Scope own(loop_);
+  CO_TRY_SYNC_STATUS(co_await universe->chaos().heal().in(own));
+  co_return Json::object();
 }
 
 Task<Result<Json>> Control::list_services(http::Request&) { co_return services_json(); }

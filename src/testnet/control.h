@@ -45,6 +45,9 @@ class Control {
   Task<Result<http::Json>> list_nodes(http::Request& request);
   Task<Result<http::Json>> create_node(http::Request& request);
   Task<Result<http::Json>> delete_node(http::Request& request);
+  Task<Result<http::Json>> get_chaos(http::Request& request);
+  Task<Result<http::Json>> begin_fault(http::Request& request);
+  Task<Result<http::Json>> heal(http::Request& request);
   Task<Result<http::Json>> list_services(http::Request& request);
   Task<Result<http::Json>> list_fixtures(http::Request& request);
   Task<Result<http::Json>> stop_all(http::Request& request);

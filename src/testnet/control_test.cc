@@ -81,13 +81,16 @@ TEST_F(ControlTest, TheDocumentNamesEveryRoute) {
   std::vector<std::string> routes;
   for (const auto& [path, methods] : document["paths"].items())
     for (const auto& [method, operation] : methods.items()) routes.push_back(method + " " + path);
-  EXPECT_THAT(routes, UnorderedElementsAre(
-                          "get /openapi.json", "get /v1/spec/fixtures", "get /v1/spec/services",
-                          "get /v1/universes", "post /v1/universes", "get /v1/universes/{universe}",
-                          "delete /v1/universes/{universe}", "get /v1/universes/{universe}/nodes",
-                          "post /v1/universes/{universe}/nodes",
-                          "delete /v1/universes/{universe}/nodes/{node}",
-                          "get /v1/universes/{universe}/logs", "post /v1/stop"));
+  EXPECT_THAT(
+      routes,
+      UnorderedElementsAre(
+          "get /openapi.json", "get /v1/spec/fixtures", "get /v1/spec/services",
+          "get /v1/universes", "post /v1/universes", "get /v1/universes/{universe}",
+          "delete /v1/universes/{universe}", "get /v1/universes/{universe}/nodes",
+          "post /v1/universes/{universe}/nodes", "delete /v1/universes/{universe}/nodes/{node}",
+          "get /v1/universes/{universe}/chaos", "post /v1/universes/{universe}/chaos",
+          "delete /v1/universes/{universe}/chaos", "get /v1/universes/{universe}/logs",
+          "post /v1/stop"));
   for (const auto& [path, methods] : document["paths"].items())
     for (const auto& [method, operation] : methods.items()) {
       std::vector<Json> contents = {operation.at("responses").at("200").at("content")};

@@ -43,7 +43,9 @@ Universe::Universe(node::Process& process, UniverseOptions options, Logger log)
           LogBook::Options{.folder = options_.keep == Keep::yes ? options_.data
                                                                 : std::filesystem::path()})),
       log_(log_book_->logger(least_kept(options_.log_level), log, options_.name)),
-      idle_(process.loop()) {}
+      faults_(process.loop()),
+      idle_(process.loop()),
+      chaos_(*this, process.loop(), faults_) {}
 
 Universe::~Universe() = default;
 
@@ -175,9 +177,10 @@ Status Universe::make_node(const NodePlan& plan, p2p::NodeIdentity identity) {
   }
   if (has(plan.services, patrick::kRole)) options.api_listen = api_endpoint();
   const p2p::Admission admission(root_->public_key(), identity.certificate());
-  auto made = std::make_unique<node::Node>(process_, plan.name, std::move(options),
+  auto world = std::make_unique<FaultyProcess>(process_, faults_, identity.id());
+  auto made = std::make_unique<node::Node>(*world, plan.name, std::move(options),
                                            std::move(identity), admission, log_.named(plan.name));
-  members_.push_back(std::make_unique<Member>(plan, std::move(made)));
+  members_.push_back(std::make_unique<Member>(plan, std::move(world), std::move(made)));
   return {};
 }
 
@@ -405,6 +408,7 @@ void Universe::say_where(const Member& member) const {
 Task<void> Universe::stop() {
   ready_after_.reset();
   stopping_ = true;
+  co_await chaos_.stop();  // a node that is paused could not stop
   log_book_->close();
   // Together: none needs another to stop.
   runtime::TaskGroup stopping(process_.loop());

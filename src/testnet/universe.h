@@ -19,6 +19,8 @@
 #include "http/server.h"
 #include "node/network.h"
 #include "node/node.h"
+#include "testnet/chaos/chaos.h"
+#include "testnet/chaos/faulty_process.h"
 #include "testnet/data_folder.h"
 #include "testnet/log_book.h"
 #include "testnet/plan.h"
@@ -95,6 +97,10 @@ class Universe {
   Result<node::Node*> find(std::string_view which);
   // As a power cut: nothing is said to the others. Errors: as find().
   Task<Status> kill(std::string which);
+  // What is broken on purpose.
+  Chaos& chaos() { return chaos_; }
+  const Chaos& chaos() const { return chaos_; }
+  void say(const std::string& line) { log_.info(line); }
   // A running node without services, else any running one; null when all are gone.
   node::Node* client();
   // A request for the cloud's API for users, with the path that it has there.
@@ -104,6 +110,7 @@ class Universe {
  private:
   struct Member {
     NodePlan plan;
+    std::unique_ptr<FaultyProcess> process;
     std::unique_ptr<node::Node> node;
     bool killed = false;
   };
@@ -148,6 +155,7 @@ class Universe {
   UniverseOptions options_;
   std::shared_ptr<LogBook> log_book_;
   Logger log_;
+  Faults faults_;
   std::vector<std::unique_ptr<Member>> members_;
   std::optional<crypto::KeyPair> root_;
   std::vector<std::string> voters_;  // of tns
@@ -157,6 +165,7 @@ class Universe {
   bool stopping_ = false;
   std::size_t busy_ = 0;
   runtime::Signal idle_;
+  Chaos chaos_;
 };
 
 }  // namespace tau::testnet

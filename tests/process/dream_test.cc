@@ -4,6 +4,7 @@
 #include <gtest/gtest.h>
 #include <signal.h>
 
+#include <algorithm>
 #include <cstdlib>
 
 #include "child.h"
@@ -265,6 +266,55 @@ TEST_F(DreamTest, NodesComeAndGoAndFixturesPush) {
               HasSubstr("is no project"));
   EXPECT_THAT(must({"list", "fixtures"}), HasSubstr("push-specific"));
   EXPECT_THAT(must({"list", "services"}), HasSubstr("substrate"));
+}
+
+TEST_F(DreamTest, BreaksThingsOnPurposeAndDoesItAgainFromARecord) {
+  ASSERT_NO_FATAL_FAILURE(start({}));
+  write_project("hello", "pong");
+  const std::string path = (folder / "hello").string();
+  must({"inject", "push-all", "--path", path});
+  const Json nodes = universe("blackhole")["nodes"];
+  const auto http_of = [&](const std::string& name) {
+    for (const Json& node : nodes)
+      if (node["name"] == name) return endpoint(node["http"]);
+    return net::Endpoint();
+  };
+  const net::Endpoint first = http_of("substrate-1"), second = http_of("substrate-2");
+  const std::string host = "hello.blackhole.localhost";
+  ASSERT_TRUE(answers(first, host, "pong"));
+  ASSERT_TRUE(answers(second, host, "pong"));
+
+  // Without a registry what is deployed is served, by those that know it.
+  must({"chaos", "partition", "tns", "--for", "4s"});
+  EXPECT_EQ(visitor.ask(first, host, "/ping").body, "pong");
+  must({"chaos", "pause", "substrate-1"});
+  EXPECT_THAT(must({"chaos", "status"}), HasSubstr("pause substrate-1"));
+  EXPECT_EQ(visitor.ask(first, host, "/ping").status, 0) << "nothing leaves a paused node";
+  EXPECT_EQ(visitor.ask(second, host, "/ping").body, "pong");
+  must({"chaos", "heal"});
+  EXPECT_TRUE(answers(first, host, "pong"));
+  EXPECT_THAT(must({"chaos", "status"}), HasSubstr("nothing is broken"));
+
+  // A push while its hoarders come and go and its registry is far away.
+  must({"chaos", "delay", "tns", "--by", "100ms", "--for", "20s"});
+  must({"chaos", "kill", "hoarder-1", "--for", "1s"});
+  write_text(folder / "hello" / "code" / "functions" / "ping" / "main.cc",
+             "#include <tau/http.h>\nTAU_HTTP_FUNCTION(ping) { event.write(\"again\"); }\n");
+  must({"inject", "push-all", "--path", path});
+  EXPECT_TRUE(answers(second, host, "again"));
+
+  EXPECT_THAT(refused({"chaos", "pause", "nobody"}), HasSubstr("no node \"nobody\""));
+  EXPECT_THAT(refused({"chaos", "delay", "tns", "--by", "soon"}), HasSubstr("--by"));
+  must({"chaos", "heal"});
+  const std::string record = must({"chaos", "record"});
+  write_text(folder / "record", record);
+  EXPECT_EQ(std::ranges::count(record, '\n'), 6);
+  EXPECT_THAT(must({"chaos", "replay", (folder / "record").string()}), HasSubstr("6 faults;"));
+  EXPECT_EQ(std::ranges::count(must({"chaos", "record"}), '\n'), 12);
+  EXPECT_TRUE(answers(first, host, "again"));
+  EXPECT_TRUE(answers(second, host, "again"));
+  EXPECT_EQ(must({"chaos", "random", "--seed", "5", "--dry-run", "--json"}),
+            must({"chaos", "random", "--seed", "5", "--dry-run", "--json"}));
 }
 
 TEST_F(DreamTest, ShowsTheLogOfOneNodeAndFollowsIt) {

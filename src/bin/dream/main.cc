@@ -9,6 +9,7 @@
 
 #include "bin/manual/manual.h"
 #include "bin/tau/cloud.h"
+#include "chaos.h"
 #include "client.h"
 #include "daemon.h"
 #include "node/config.h"
@@ -461,6 +462,8 @@ int main(int argc, char** argv) {
   universe_option(kill);
   control_option(kill);
   kill->callback([&] { status = end(arguments); });
+
+  dream::add_chaos(app, arguments.control, status);
 
   auto* stopped = app.add_subcommand("stop", "Stop the local cloud");
   control_option(stopped);

@@ -128,10 +128,13 @@ TEST_F(GoSandboxTest, TheFolderOfToolchainsComesFirstAndAnOldGoIsPassedOver) {
     fs::permissions(folder / "bin" / "go", fs::perms(0755));
     Images images({runner, folder, {}});
     const auto image = runtime::block_on(loop, images.get(std::string(go().image())));
-    return image ? (*image)->toolchain : image.error().message();
+    return image ? (*image)->toolchain : "none: " + image.error().message();
   };
   expect_in(toolchain("1.99.1"), "go 1.99.1, ");
-  EXPECT_EQ(toolchain("1.19.8").find("1.19"), std::string::npos);
+  // Another one is found, or none: the error then names the old one.
+  const std::string with_old = toolchain("1.19.8");
+  EXPECT_TRUE(with_old.find("1.19") == std::string::npos || with_old.starts_with("none: "))
+      << with_old;
 }
 
 TEST_F(GoSandboxTest, ShowsTheCompilersWordsAndTheirPlaces) {
