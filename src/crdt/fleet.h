@@ -20,6 +20,57 @@ namespace tau::crdt {
 using namespace std::chrono_literals;
 using runtime::block_on;
 
+// A host whose gossip is lost, doubled and late by chance.
+class LossyHost final : public p2p::Host {
+ public:
+  LossyHost(p2p::Host& host, runtime::Loop& loop, Random& random, unsigned lost_percent)
+      : host_(host), loop_(loop), random_(random), lost_percent_(lost_percent) {}
+  ~LossyHost() override { *alive_ = false; }
+  const PeerId& id() const override { return host_.id(); }
+  std::vector<std::string> addresses() const override { return host_.addresses(); }
+  Task<Status> start() override { return host_.start(); }
+  Task<void> stop() override { return host_.stop(); }
+  Task<Result<PeerId>> connect(std::string to) override { return host_.connect(std::move(to)); }
+  void disconnect(const PeerId& peer) override { host_.disconnect(peer); }
+  Task<Result<std::unique_ptr<p2p::Stream>>> open(PeerId peer, std::string protocol) override {
+    return host_.open(std::move(peer), std::move(protocol));
+  }
+  void handle(std::string protocol, p2p::StreamHandler handler) override {
+    host_.handle(std::move(protocol), std::move(handler));
+  }
+  std::vector<PeerId> peers() const override { return host_.peers(); }
+  std::optional<p2p::Certificate> certificate_of(const PeerId& peer) const override {
+    return host_.certificate_of(peer);
+  }
+  void on_peer(p2p::PeerHandler handler) override { host_.on_peer(std::move(handler)); }
+  void subscribe(std::string topic, p2p::MessageHandler handler) override {
+    host_.subscribe(std::move(topic),
+                    [this, alive = alive_, handler](const PeerId& from, BytesView data) {
+                      if (!*alive || random_.below(100) < lost_percent_) return;
+                      if (lost_percent_ == 0) return handler(from, data);
+                      for (auto copies = 1 + random_.below(2); copies > 0; --copies)
+                        loop_.call_after(std::chrono::milliseconds(random_.below(50)),
+                                         [alive, handler, from, bytes = to_bytes(data)] {
+                                           if (*alive) handler(from, bytes);
+                                         });
+                    });
+  }
+  Status publish(const std::string& topic, Bytes data) override {
+    return host_.publish(topic, std::move(data));
+  }
+  Task<Status> provide(Bytes key) override { return host_.provide(std::move(key)); }
+  Task<Result<std::vector<PeerId>>> find_providers(Bytes key, std::size_t at_most) override {
+    return host_.find_providers(std::move(key), at_most);
+  }
+
+ private:
+  p2p::Host& host_;
+  runtime::Loop& loop_;
+  Random& random_;
+  unsigned lost_percent_;
+  std::shared_ptr<bool> alive_ = std::make_shared<bool>(true);
+};
+
 class Fleet {
  public:
   explicit Fleet(std::uint64_t seed, MapOptions options = {.name = "test", .writers = "seer"},
@@ -42,11 +93,14 @@ class Fleet {
       std::unique_ptr<store::Kv> rows;
       std::unique_ptr<store::BlockStore> blocks;
       std::unique_ptr<p2p::simulated::SimulatedHost> host;
+      std::unique_ptr<LossyHost> lossy;
       std::unique_ptr<content::Exchange> exchange;
       std::unique_ptr<Map> map;
     };
     std::optional<Life> life;
   };
+
+  unsigned gossip_lost_percent = 0;  // of nodes that are started from now on
 
   // A node that is not started.
   std::size_t add(std::vector<std::string> roles = {"seer"}) {
@@ -71,11 +125,12 @@ class Fleet {
     life.host = std::make_unique<p2p::simulated::SimulatedHost>(network_, site.identity.id(),
                                                                 site.admission, Logger());
     life.exchange = std::make_unique<content::Exchange>(loop_, *life.host, *life.blocks, Logger());
+    life.lossy = std::make_unique<LossyHost>(*life.host, loop_, random_, gossip_lost_percent);
     ASSERT_TRUE(block_on(loop_, life.host->start()));
     life.exchange->start();
     if (with_map) {
-      life.map = std::make_unique<Map>(loop_, *life.host, *life.exchange, *life.rows, site.identity,
-                                       site.admission, random_, options_, Logger());
+      life.map = std::make_unique<Map>(loop_, *life.lossy, *life.exchange, *life.rows,
+                                       site.identity, site.admission, random_, options_, Logger());
       const auto started = block_on(loop_, life.map->start());
       ASSERT_TRUE(started) << started.error().to_string();
     }

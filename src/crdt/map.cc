@@ -123,12 +123,13 @@ Map::Counters Map::counters() const {
   return out;
 }
 
-bool Map::may_write() const {
-  const auto own = host_.certificate_of(host_.id());
+bool Map::may_write() {
+  // From memory, as a rule: it is asked for each write.
+  const auto own = reader_.certificate(identity_.certificate(), loop_.wall_unix_ms());
   return own && own->has_role(options_.writers);
 }
 
-Status Map::check(const store::Batch& batch) const {
+Status Map::check(const store::Batch& batch) {
   if (!running_) return fail(ErrorCode::unavailable, "map " + options_.name + " is not running");
   if (!may_write())
     return fail(ErrorCode::permission_denied, "this node may not write to map " + options_.name +

@@ -86,20 +86,23 @@ class Map {
  private:
   struct Waiting;
   struct Listener;
-  struct Author {  // how much more it may announce
-    double tokens = 0;
+  struct Author {
+    double tokens = 0;  // how much more it may announce
     TimePoint at;
+    Bytes certificate;  // found good at `checked`
+    TimePoint checked;
   };
 
-  Status check(const store::Batch& batch) const;
-  bool may_write() const;
+  Status check(const store::Batch& batch);
+  bool may_write();
   Task<void> commit_all();
   Task<Status> commit(std::vector<std::shared_ptr<Waiting>> group);
   Task<Status> apply(std::vector<Arrived> arrived);
   void tell(const std::vector<Change>& changes);
 
   void hear(const PeerId& from, BytesView data);
-  bool in_rate(const PeerId& from);
+  bool in_rate(Author& author);
+  Status may_announce(Author& author, const PeerId& from, const Bytes& certificate);
   Task<void> announce_all();
   void announce();
   Task<void> pull_all();

@@ -29,6 +29,7 @@ struct Target {
 std::vector<Target> codec_targets();
 std::vector<Target> command_targets();
 std::vector<Target> content_targets();
+std::vector<Target> crdt_targets();
 std::vector<Target> project_targets();
 std::vector<Target> wire_targets();
 std::vector<Target> all_targets();
