@@ -12,7 +12,8 @@ constexpr std::string_view kLogPrefix = "log/";
 constexpr std::size_t kChunkSize = 1u << 20;
 // What waits together goes to disk together, up to here; a quarter of what the store takes at once.
 constexpr std::size_t kGroupSizeMax = 16u << 20;
-constexpr std::size_t kPage = 64;  // entries of one read: at most 3 MiB
+constexpr std::uint16_t kChange = 3;  // RAFT_CHANGE
+constexpr std::size_t kPage = 64;     // entries of one read: at most 3 MiB
 
 struct State {
   std::uint64_t term = 0, vote = 0;
@@ -88,6 +89,12 @@ Task<Result<Disk::Loaded>> Disk::load() {
   first_ = loaded.first_index;
   next_ = loaded.first_index + loaded.entries.size();
   if (next_ <= applied) co_return broken("the log ends before its snapshot");
+  terms_.clear();
+  changes_.clear();
+  for (std::size_t i = 0; i < loaded.entries.size(); ++i) {
+    terms_.push_back(loaded.entries[i].term);
+    if (loaded.entries[i].type == kChange) changes_.push_back(first_ + i);
+  }
   co_return loaded;
 }
 
@@ -125,13 +132,18 @@ std::uint64_t Disk::put_state(std::uint64_t term, std::uint64_t vote, Done done)
 
 std::uint64_t Disk::append(std::vector<LogEntry> entries, Done done) {
   store::Batch batch;
-  for (const auto& entry : entries) batch.put(log_key(next_++), codec::to_cbor(entry));
+  for (const auto& entry : entries) {
+    terms_.push_back(entry.term);
+    if (entry.type == kChange) changes_.push_back(next_);
+    batch.put(log_key(next_++), codec::to_cbor(entry));
+  }
   return enqueue(std::move(batch), std::move(done));
 }
 
 std::uint64_t Disk::truncate(std::uint64_t from_index) {
   store::Batch batch;
   for (std::uint64_t i = from_index; i < next_; ++i) batch.erase(log_key(i));
+  forget_from(from_index);
   next_ = std::min(next_, from_index);
   first_ = std::min(first_, next_);
   return enqueue(std::move(batch), nullptr);
@@ -162,10 +174,28 @@ std::uint64_t Disk::put_snapshot(StoredSnapshot snapshot, BytesView data, std::u
     first = std::clamp(snapshot.index - keep + 1, first_, next_);
   }
   for (std::uint64_t i = first_; i < first; ++i) batch.erase(log_key(i));
+  forget_before(first);
   first_ = first;
   if (keep == 0) first_ = next_ = snapshot.index + 1;
   snapshot_ = snapshot;
   return enqueue(std::move(batch), std::move(done));
+}
+
+void Disk::forget_before(std::uint64_t index) {
+  for (std::uint64_t i = first_; i < index && !terms_.empty(); ++i) terms_.pop_front();
+  while (!changes_.empty() && changes_.front() < index) changes_.pop_front();
+}
+
+void Disk::forget_from(std::uint64_t index) {
+  const std::uint64_t kept = index > first_ ? index - first_ : 0;
+  while (terms_.size() > kept) terms_.pop_back();
+  while (!changes_.empty() && changes_.back() >= index) changes_.pop_back();
+}
+
+Task<Status> Disk::flush() {
+  const std::uint64_t ticket = queued_;
+  while (status_ && written_ < ticket && !closing_) CO_TRY_STATUS(changed_.wait());
+  co_return status_;
 }
 
 void Disk::close() {
@@ -195,6 +225,7 @@ Task<void> Disk::run() {
       if (status_) ++written_;
       if (callback) callback(status_);
     }
+    changed_.notify_all();  // whoever flushes
   }
 }
 

@@ -73,8 +73,18 @@ class Disk {
   const std::optional<StoredSnapshot>& snapshot() const { return snapshot_; }
   std::uint64_t first_index() const { return first_; }
   std::uint64_t next_index() const { return next_; }
+  // Of an entry of the log, also one that is still in the queue; 0: not in the log.
+  std::uint64_t term_of(std::uint64_t index) const {
+    return index < first_ || index >= next_ ? 0 : terms_[index - first_];
+  }
+  // Of the last entry that names the members; 0: none in the log or the snapshot.
+  std::uint64_t last_change() const {
+    return !changes_.empty() ? changes_.back() : snapshot_ ? snapshot_->servers_index : 0;
+  }
 
   Task<void> run();  // until close(), and the queue is empty
+  // What was queued before the call is on disk after it. Errors: the store's.
+  Task<Status> flush();
   void close();
 
  private:
@@ -85,6 +95,8 @@ class Disk {
   };
   std::uint64_t enqueue(store::Batch batch, Done done);
   Task<Status> load_log(Loaded& loaded);
+  void forget_before(std::uint64_t index);
+  void forget_from(std::uint64_t index);
 
   store::Kv& kv_;
   runtime::Signal changed_;
@@ -94,6 +106,8 @@ class Disk {
   bool closing_ = false;
   std::optional<StoredSnapshot> snapshot_;
   std::uint64_t first_ = 1, next_ = 1;  // what the queue will have written
+  std::deque<std::uint64_t> terms_;     // of first_ to next_
+  std::deque<std::uint64_t> changes_;   // indexes of the entries that name members
 };
 
 }  // namespace tau::consensus

@@ -5,8 +5,8 @@
 #include <cstring>
 #include <utility>
 
-#include "consensus/raft_io.h"
-#include "crypto/ed25519.h"
+#include "consensus/group_core.h"
+#include "consensus/stamp.h"
 
 namespace tau::consensus {
 namespace {
@@ -15,21 +15,28 @@ using namespace std::chrono_literals;
 
 // Each holds at most 48 KiB of command: 48 MiB.
 constexpr std::size_t kUnderWayMax = 1024;
+// One append of the log, one message to each member.
+constexpr std::size_t kBatchMax = 256;
+constexpr std::size_t kBatchBytesMax = 1u << 20;
+constexpr unsigned kSnapshotTimeoutMs =
+    600'000;  // failures are told; this is for a peer that hangs
 
-// libraft wants a number for each member: from the peer id, so that all give it the same.
-std::uint64_t number_of(const PeerId& peer) {
-  const auto digest = crypto::sha256(as_bytes(peer.str()));
-  std::uint64_t n = 0;
-  for (int i = 0; i < 8; ++i) n = n << 8 | digest[static_cast<std::size_t>(i)];
-  return (n >> 1) | 1;  // never zero, and it fits a signed integer, too
+void* raft_bytes(BytesView data) {
+  void* out = raft_malloc(data.empty() ? 1 : data.size());
+  CHECK(out);
+  if (!data.empty()) std::memcpy(out, data.data(), data.size());
+  return out;
 }
 
-Error error_of(int rv, const char* detail) {
+}  // namespace
+
+Error raft_error(int rv, const char* detail) {
   switch (rv) {
     case RAFT_NOTLEADER:
     case RAFT_LEADERSHIPLOST:
     case RAFT_SHUTDOWN:
     case RAFT_CANCELED:
+    case RAFT_NOCONNECTION:
       return Error(ErrorCode::unavailable,
                    std::string("the group changed its leader, or this member stops (") +
                        raft_strerror(rv) + "): ask again");
@@ -41,86 +48,90 @@ Error error_of(int rv, const char* detail) {
   }
 }
 
-}  // namespace
-
-struct Group::Core {
-  Core(Group& g)
-      : group(g),
-        disk(g.loop_, g.kv_),
-        transport(g.loop_, g.host_, g.options_.name, g.options_.role, g.log_),
-        io(g.loop_, disk, transport, g.random_, g.log_, [&g] { g.changed(); }),
-        tasks(g.loop_),
-        closed(g.loop_) {
-    fsm.version = 1;
-    fsm.data = this;
-    fsm.apply = [](raft_fsm* f, const raft_buffer* command, void** result) {
-      auto& core = *static_cast<Core*>(f->data);
-      core.answer = core.group.machine_.apply(
-          {static_cast<const std::uint8_t*>(command->base), command->len});
-      *result = &core.answer;  // read by the callback that follows at once, if there is one
-      return 0;
-    };
-    fsm.snapshot = [](raft_fsm* f, raft_buffer* buffers[], unsigned* count) {
-      const Bytes state = static_cast<Core*>(f->data)->group.machine_.snapshot();
-      auto* buffer = static_cast<raft_buffer*>(raft_malloc(sizeof(raft_buffer)));
-      void* base = raft_malloc(state.empty() ? 1 : state.size());
-      CHECK(buffer && base);
-      if (!state.empty()) std::memcpy(base, state.data(), state.size());
-      *buffer = {base, state.size()};
-      *buffers = buffer;
-      *count = 1;
-      return 0;
-    };
-    fsm.restore = [](raft_fsm* f, raft_buffer* buffer) {
-      auto& core = *static_cast<Core*>(f->data);
+Group::Core::Core(Group& g)
+    : group(g),
+      disk(g.loop_, g.kv_),
+      io(g.groups_, g.options_.name, disk, g.log_,
+         {[&g] { g.changed(); },
+          [&g](std::uint64_t index) {
+            if (g.core_->reload_from == 0) g.core_->tasks.spawn(g.reload(index));
+          }}),
+      tasks(g.loop_) {
+  fsm.version = 1;
+  fsm.data = this;
+  fsm.apply = [](raft_fsm* f, const raft_buffer* command, void** result) {
+    auto& core = *static_cast<Core*>(f->data);
+    *result = nullptr;
+    const std::uint64_t index = core.raft.last_applied + 1;
+    if (index <= core.skip_until) return 0;
+    Bytes answer =
+        core.group.machine_.apply({static_cast<const std::uint8_t*>(command->base), command->len});
+    const auto it = core.applying.find(index);
+    if (it == core.applying.end()) return 0;
+    it->second.set(std::move(answer));
+    core.applying.erase(it);
+    return 0;
+  };
+  fsm.snapshot = [](raft_fsm* f, raft_buffer* buffers[], unsigned* count) {
+    auto& core = *static_cast<Core*>(f->data);
+    // A snapshot names the members as of its last entry: those named since are not committed.
+    if (core.raft.last_applied < core.skip_until ||
+        core.disk.last_change() > core.raft.last_applied)
+      return static_cast<int>(RAFT_BUSY);
+    const Bytes state = core.group.machine_.snapshot();
+    if (state.size() > kSnapshotSizeMax) {
+      core.group.log_.error("group " + core.group.options_.name + ": a snapshot of " +
+                            std::to_string(state.size()) + " bytes is larger than " +
+                            std::to_string(kSnapshotSizeMax) + "; the log is not cut");
+      return static_cast<int>(RAFT_BUSY);
+    }
+    auto* buffer = static_cast<raft_buffer*>(raft_malloc(sizeof(raft_buffer)));
+    CHECK(buffer);
+    *buffer = {raft_bytes(state), state.size()};
+    *buffers = buffer;
+    *count = 1;
+    return 0;
+  };
+  fsm.restore = [](raft_fsm* f, raft_buffer* buffer) {
+    auto& core = *static_cast<Core*>(f->data);
+    if (!std::exchange(core.skip_restore, false)) {
       const auto restored = core.group.machine_.restore(
           {static_cast<const std::uint8_t*>(buffer->base), buffer->len});
       if (!restored) {
         core.group.log_.error("snapshot: " + restored.error().to_string());
         return static_cast<int>(RAFT_CORRUPT);
       }
-      raft_free(buffer->base);
-      return 0;
-    };
-  }
+    }
+    raft_free(buffer->base);
+    return 0;
+  };
+}
 
-  Group& group;
-  Disk disk;
-  Transport transport;
-  RaftIo io;
-  raft_fsm fsm{};
-  struct raft raft{};
-  std::map<std::uint64_t, PeerId> members;
-  Bytes answer;
-  std::uint64_t barrier_term = 0;  // the term for which our barrier was asked
-  bool initialized = false, running = false;
-  runtime::TaskGroup tasks;
-  runtime::OneShot<void> closed;
-};
+const raft_server* Group::Core::find(const PeerId& peer) const {
+  const unsigned i = index_of(peer);
+  return i < raft.configuration.n ? &raft.configuration.servers[i] : nullptr;
+}
 
-struct Group::Proposal {
-  explicit Proposal(runtime::Loop& loop) : answer(loop) {}
-  struct raft_apply apply{};
-  struct raft_barrier barrier{};
-  runtime::OneShot<Bytes> answer;
-  Group* group = nullptr;
-};
+unsigned Group::Core::index_of(const PeerId& peer) const {
+  unsigned i = 0;
+  while (i < raft.configuration.n && peer.str() != raft.configuration.servers[i].address) ++i;
+  return i;
+}
 
-Group::Group(runtime::Loop& loop, p2p::Host& host, store::Kv& kv, Random& random, Logger log,
-             Options options, StateMachine& machine)
-    : loop_(loop),
-      host_(host),
+Group::Group(Groups& groups, store::Kv& kv, Options options, StateMachine& machine)
+    : groups_(groups),
+      loop_(groups.loop()),
       kv_(kv),
-      random_(random),
-      log_(std::move(log)),
+      log_(groups.log()),
       options_(std::move(options)),
       machine_(machine),
-      changed_signal_(loop) {}
+      changed_signal_(loop_) {}
 Group::~Group() { CHECK(!core_); }
 
 Task<Status> Group::start() {
   if (core_) co_return Status{};
   core_ = std::make_unique<Core>(*this);
+  removed_ = asleep_ = caught_up_ = false;
   auto started = co_await start_core();
   if (!started) co_await stop();
   co_return started;
@@ -128,78 +139,114 @@ Task<Status> Group::start() {
 
 Task<Status> Group::start_core() {
   Core& core = *core_;
+  core.awake_since = core.last_work = core.last_hello = loop_.now();
+  core.next_ask = groups_.random().next_u64();  // an answer meant for an earlier life is nobody's
   auto voters = options_.voters;
   std::ranges::sort(voters);
+  const bool founder = std::ranges::binary_search(voters, groups_.host().id());
   std::vector<Server> servers;
-  for (const auto& peer : voters) {
-    servers.push_back({number_of(peer), peer.str(), RAFT_VOTER});
-    core.members.emplace(number_of(peer), peer);
-  }
-  if (!std::ranges::binary_search(voters, host_.id()))
-    co_return fail(ErrorCode::invalid_argument,
-                   "group " + options_.name + ": this node is not among the voters");
+  for (const auto& peer : voters) servers.push_back({number_of(peer), peer.str(), RAFT_VOTER});
   CO_TRY_SYNC(Bytes encoded, encode_servers(servers));
   CO_TRY(auto loaded, core.disk.load());
-  if (loaded.pristine()) {
+  if (loaded.pristine() && founder) {
     CO_TRY_STATUS(core.disk.bootstrap({1, RAFT_CHANGE, encoded}));
     CO_TRY(loaded, core.disk.load());
-  } else if (!loaded.snapshot && !loaded.entries.empty() && loaded.entries[0].data != encoded) {
-    log_.warning("the voters of group " + options_.name +
-                 " are those it was first started with; the other list is not used");
   }
-
-  const std::uint64_t self = number_of(host_.id());
-  if (const int rv = raft_init(&core.raft, core.io.io(), &core.fsm, self, host_.id().str().c_str());
-      rv != 0)
-    co_return fail(error_of(rv, core.raft.errmsg));
-  core.initialized = true;
-  raft_set_election_timeout(&core.raft, static_cast<unsigned>(options_.election / 1ms));
-  raft_set_heartbeat_timeout(&core.raft, static_cast<unsigned>(options_.heartbeat / 1ms));
-  raft_set_snapshot_threshold(&core.raft, options_.snapshot_after);
-  raft_set_snapshot_trailing(&core.raft, options_.keep);
-  raft_set_pre_vote(&core.raft, true);
   core.tasks.spawn(core.disk.run());
   core.io.preload(std::move(loaded));
-  if (const int rv = raft_start(&core.raft); rv != 0)
-    co_return fail(error_of(rv, core.raft.errmsg));
-  core.running = true;
-
-  auto others = core.members;
-  others.erase(self);
-  core.transport.start(
-      std::move(others),
-      [&core](std::uint64_t from, const PeerId& peer, Frame frame) {
-        core.io.receive(from, peer, std::move(frame));
-      },
-      [this](Bytes command) { return propose_forwarded(std::move(command)); });
+  CO_TRY_SYNC_STATUS(open_raft());
+  CO_TRY_SYNC_STATUS(groups_.add(options_.name, *this));
   changed();
-  if (voters.size() == 1) {
+  const Members known = members();
+  if (known.voters.size() == 1 && known.is_voter(groups_.host().id())) {
     if (!is_leader()) co_return fail(ErrorCode::internal, "a single voter did not elect itself");
     while (!caught_up_) CO_TRY_STATUS(changed_signal_.wait());
   }
   co_return Status{};
 }
 
+Status Group::open_raft() {
+  Core& core = *core_;
+  const PeerId& self = groups_.host().id();
+  core.raft = {};
+  if (const int rv =
+          raft_init(&core.raft, core.io.io(), &core.fsm, number_of(self), self.str().c_str());
+      rv != 0)
+    return fail(raft_error(rv, core.raft.errmsg));
+  core.initialized = true;
+  core.io.watch(&core.raft);
+  raft_set_election_timeout(&core.raft, static_cast<unsigned>(groups_.options().election / 1ms));
+  raft_set_heartbeat_timeout(&core.raft, static_cast<unsigned>(groups_.options().heartbeat / 1ms));
+  raft_set_install_snapshot_timeout(&core.raft, kSnapshotTimeoutMs);
+  raft_set_snapshot_threshold(&core.raft, options_.snapshot_after);
+  raft_set_snapshot_trailing(&core.raft, options_.keep);
+  raft_set_pre_vote(&core.raft, true);
+  if (const int rv = raft_start(&core.raft); rv != 0) return fail(raft_error(rv, core.raft.errmsg));
+  core.running = true;
+  return {};
+}
+
+Task<void> Group::close_raft() {
+  Core& core = *core_;
+  core.running = false;
+  if (!std::exchange(core.initialized, false)) co_return;
+  core.closed.emplace(loop_);
+  core.raft.data = &core;
+  raft_close(&core.raft, [](struct raft* r) { static_cast<Core*>(r->data)->closed->set({}); });
+  runtime::Scope own(loop_);  // not cut short: libraft still holds our memory
+  co_await [](runtime::OneShot<void> closed)
+               -> Task<void> { (void)co_await closed; }(*core.closed).in(own);
+}
+
+// The entry that named the members was never committed: libraft starts again from what the disk
+// holds before it. The machine stays as it is: all that it applied was committed.
+Task<void> Group::reload(std::uint64_t from_index) {
+  Core& core = *core_;
+  core.reload_from = from_index;
+  (void)co_await runtime::yield();  // libraft's caller is still on the stack
+  log_.info("group " + options_.name + ": a change of members was not committed; starting again");
+  core.skip_until = std::max<std::uint64_t>(core.skip_until, core.raft.last_applied);
+  core.running = false;
+  fail_waiting();
+  co_await close_raft();
+  core.disk.truncate(from_index);
+  auto done = co_await core.disk.flush();
+  if (done) {
+    auto loaded = co_await core.disk.load();
+    if (loaded) {
+      core.skip_restore = loaded->snapshot && loaded->snapshot->index <= core.skip_until;
+      core.io.preload(*std::move(loaded));
+      done = open_raft();
+      core.skip_restore = false;
+    } else {
+      done = fail(std::move(loaded).error());
+    }
+  }
+  if (!done) log_.error("group " + options_.name + ": " + done.error().to_string());
+  core.reload_from = 0;
+  changed();
+  changed_signal_.notify_all();
+}
+
 Task<void> Group::stop() {
   if (!core_) co_return;
   Core& core = *core_;
-  core.running = false;
-  if (core.initialized) {
-    core.raft.data = &core;
-    raft_close(&core.raft, [](struct raft* r) { static_cast<Core*>(r->data)->closed.set({}); });
-    runtime::Scope own(loop_);  // not cut short: libraft still holds our memory
-    co_await [](runtime::OneShot<void> closed)
-                 -> Task<void> { (void)co_await closed; }(core.closed).in(own);
+  groups_.remove(options_.name);
+  {
+    runtime::Scope own(loop_);
+    while (core.reload_from != 0) (void)co_await changed_signal_.wait().in(own);
   }
-  core.disk.close();
-  co_await core.tasks.join();
-  co_await core.transport.stop();
+  core.running = false;
+  fail_waiting();
+  co_await close_raft();
   changed_signal_.notify_all();
   {
     runtime::Scope own(loop_);
     while (under_way_ > 0) (void)co_await changed_signal_.wait().in(own);
   }
-  caught_up_ = false;
+  core.disk.close();
+  co_await core.tasks.join();
+  caught_up_ = asleep_ = false;
   core_.reset();
 }
 
@@ -217,39 +264,89 @@ std::optional<PeerId> Group::leader() const {
 }
 
 std::uint64_t Group::last_applied() const {
-  return core_ && core_->initialized ? raft_last_applied(&core_->raft) : 0;
+  if (!core_) return 0;
+  const std::uint64_t now = core_->initialized ? raft_last_applied(&core_->raft) : 0;
+  return std::max(now, core_->skip_until);
 }
 std::uint64_t Group::log_first_index() const { return core_ ? core_->disk.first_index() : 0; }
 
-// What a new leader cannot know is whether the last entries of its predecessors are committed; an
-// entry of its own term settles that, so it proposes an empty one.
 void Group::changed() {
   if (!core_ || !core_->running) return;
   Core& core = *core_;
-  if (core.raft.state == RAFT_LEADER) {
-    const auto term = core.raft.current_term;
-    if (raft_last_applied(&core.raft) >= raft_last_index(&core.raft)) {
-      caught_up_ = true;
-    } else if (core.barrier_term != term && !caught_up_) {
-      core.barrier_term = term;
-      auto* proposal = new Proposal(loop_);
-      proposal->group = this;
-      proposal->barrier.data = proposal;
-      const int rv = raft_barrier(
-          &core.raft, &proposal->barrier, [](struct raft_barrier* request, int status) {
-            std::unique_ptr<Proposal> p(static_cast<Proposal*>(request->data));
-            if (status == 0) p->group->caught_up_ = true;
-            p->group->changed_signal_.notify_all();
-          });
-      if (rv != 0) {
-        core.barrier_term = 0;
-        delete proposal;
-      }
+  if (!is_leader() || core.raft.current_term != core.term) {
+    core.settling = false;
+    core.followed.clear();
+    core.confirmed.clear();
+    core.confirmed_round = core.round;
+    fail_waiting();
+    core.term = 0;
+  }
+  if (is_leader()) {
+    if (core.term == 0) {
+      core.term = core.raft.current_term;
+      core.term_began = loop_.now();
     }
-  } else if (core.io.heard_leader() && raft_last_applied(&core.raft) >= core.io.heard_commit()) {
+    settle_term();
+    if (!core.waiting.empty()) submit();
+  } else if (core.io.heard_leader() && last_applied() >= core.io.heard_commit()) {
     caught_up_ = true;
   }
+  const auto now_leader = leader();
+  for (auto it = core.asked.begin(); it != core.asked.end();) {
+    if (now_leader == it->second.of) {
+      ++it;
+      continue;
+    }
+    it->second.answer.set(fail(no_leader()));
+    it = core.asked.erase(it);
+  }
+  if (!core.disk.status()) fail_waiting();
   changed_signal_.notify_all();
+}
+
+// What a new leader cannot know is whether the last entries of its predecessors are committed; an
+// entry of its own term settles that, so it proposes an empty one. One voter alone knows.
+void Group::settle_term() {
+  Core& core = *core_;
+  if (core.settled_term == core.term) return;
+  if (members().voters.size() == 1 && last_applied() >= raft_last_index(&core.raft)) {
+    core.settled_term = core.term;
+    caught_up_ = true;
+    return;
+  }
+  if (core.settling) return;
+  struct Settling {
+    RaftBarrier request{};
+    Core* core;
+    std::uint64_t term;
+  };
+  auto* settling = new Settling{{}, &core, core.term};
+  settling->request.data = settling;
+  core.settling = true;
+  const int rv = raft_barrier(&core.raft, &settling->request, [](RaftBarrier* request, int status) {
+    const std::unique_ptr<Settling> s(static_cast<Settling*>(request->data));
+    if (status != 0) return;
+    s->core->settled_term = s->term;
+    s->core->group.caught_up_ = true;
+    s->core->group.changed_signal_.notify_all();
+  });
+  if (rv == 0) return;
+  core.settling = false;
+  delete settling;
+}
+
+void Group::fail_waiting() {
+  Core& core = *core_;
+  const Error error = core.disk.status() ? raft_error(RAFT_LEADERSHIPLOST, "")
+                                         : Error(ErrorCode::data_loss,
+                                                 "the group's log could not be written (" +
+                                                     core.disk.status().error().message() +
+                                                     "): start the node again once its disk works");
+  for (auto& [index, answer] : std::exchange(core.applying, {})) answer.set(fail(error));
+  for (auto& waiting : std::exchange(core.waiting, {})) waiting.answer.set(fail(error));
+  if (!core.running)
+    for (auto& [id, asked] : std::exchange(core.asked, {})) asked.answer.set(fail(error));
+  fail_change();
 }
 
 Task<Status> Group::wait_caught_up() {
@@ -258,6 +355,32 @@ Task<Status> Group::wait_caught_up() {
     CO_TRY_STATUS(changed_signal_.wait());
   }
   co_return Status{};
+}
+
+Status Group::running() const {
+  if (removed_)
+    return fail(ErrorCode::failed_precondition,
+                "this node was removed from group " + options_.name + "; ask one of its members");
+  if (!core_ || !core_->running)
+    return fail(ErrorCode::unavailable, "group " + options_.name + " is stopped");
+  return {};
+}
+
+Status Group::usable() const {
+  TRY_STATUS(running());
+  if (under_way_ >= kUnderWayMax)
+    return fail(ErrorCode::resource_exhausted,
+                "group " + options_.name + " has too many requests under way; try again");
+  return {};
+}
+
+Error Group::no_leader() const {
+  const std::size_t voters = members().voters.size();
+  return Error(ErrorCode::unavailable,
+               "group " + options_.name + " has no leader here: " + std::to_string(voters / 2 + 1) +
+                   " of its " + std::to_string(voters) +
+                   " voters must reach each other; until then nothing is decided, and what is "
+                   "known can still be read (stale)");
 }
 
 Task<Status> Group::wait_leader() {
@@ -271,44 +394,30 @@ Task<Result<Bytes>> Group::propose(Bytes command) {
     co_return fail(ErrorCode::invalid_argument, "a command of " + std::to_string(command.size()) +
                                                     " bytes is larger than " +
                                                     std::to_string(kCommandSizeMax));
-  if (!core_ || !core_->running)
-    co_return fail(ErrorCode::unavailable, "group " + options_.name + " is stopped");
-  if (under_way_ >= kUnderWayMax)
-    co_return fail(ErrorCode::resource_exhausted,
-                   "group " + options_.name + " has too many proposals under way; try again");
+  CO_TRY_SYNC_STATUS(usable());
+  wake();
   ++under_way_;
   Result<Bytes> result = fail(ErrorCode::unavailable, "");
   Status waited;
   if (!leader()) {  // an election takes one or two timeouts
-    waited = co_await runtime::with_deadline(3 * options_.election, "waiting for a leader",
+    waited = co_await runtime::with_deadline(3 * groups_.options().election, "waiting for a leader",
                                              wait_leader());
   }
   const auto now_leader = leader();
   if (is_leader()) {
     result = co_await propose_here(std::move(command));
   } else if (now_leader) {
-    result = co_await core_->transport.propose_at(*now_leader, std::move(command));
+    auto answer = co_await ask(*now_leader, std::move(command));
+    if (!answer) {
+      result = fail(std::move(answer).error());
+    } else if (answer->answer) {
+      result = *std::move(answer->answer);
+    }
   } else if (!waited && waited.error().code() == ErrorCode::cancelled) {
     result = fail(std::move(waited).error());
   } else {
-    result = fail(ErrorCode::unavailable,
-                  "group " + options_.name + " has no leader: a majority of its " +
-                      std::to_string(options_.voters.size()) + " voters must be connected");
+    result = fail(no_leader());
   }
-  --under_way_;
-  changed_signal_.notify_all();
-  co_return result;
-}
-
-Task<Result<Bytes>> Group::propose_forwarded(Bytes command) {
-  if (command.size() > kCommandSizeMax)
-    co_return fail(ErrorCode::invalid_argument, "the command is too large");
-  if (!is_leader())  // once only: two members with old beliefs must not pass it round and round
-    co_return fail(ErrorCode::unavailable, host_.id().str() + " does not lead any more");
-  if (under_way_ >= kUnderWayMax)
-    co_return fail(ErrorCode::resource_exhausted, "too many proposals under way; try again");
-  ++under_way_;
-  auto result = co_await propose_here(std::move(command));
   --under_way_;
   changed_signal_.notify_all();
   co_return result;
@@ -320,66 +429,55 @@ Task<Result<Bytes>> Group::propose_here(Bytes command) {
     co_return fail(ErrorCode::data_loss, "the group's log could not be written (" +
                                              core.disk.status().error().message() +
                                              "): start the node again once its disk works");
-  auto* proposal = new Proposal(loop_);
-  proposal->apply.data = proposal;
-  const auto answer = proposal->answer;
-  raft_buffer buffer{raft_malloc(command.empty() ? 1 : command.size()), command.size()};
-  CHECK(buffer.base);
-  if (!command.empty()) std::memcpy(buffer.base, command.data(), command.size());
-  const int rv = raft_apply(&core.raft, &proposal->apply, &buffer, 1,
-                            [](struct raft_apply* request, int status, void* result) {
-                              std::unique_ptr<Proposal> p(static_cast<Proposal*>(request->data));
-                              if (status == 0) {
-                                p->answer.set(*static_cast<Bytes*>(result));
-                              } else {
-                                p->answer.set(fail(error_of(status, "the write failed")));
-                              }
-                            });
-  if (rv != 0) {
-    raft_free(buffer.base);
-    delete proposal;
-    co_return fail(error_of(rv, core.raft.errmsg));
+  core.last_work = loop_.now();
+  const runtime::OneShot<Bytes> answer(loop_);
+  core.waiting.push_back({std::move(command), answer});
+  if (!std::exchange(core.submit_due, true)) {  // what this turn still brings goes along
+    loop_.post([this, alive = std::weak_ptr(core.alive)] {
+      if (alive.expired()) return;
+      core_->submit_due = false;
+      if (core_->running) submit();
+    });
   }
   co_return co_await answer;
 }
 
-Task<Status> Group::read_barrier() {
-  if (!is_leader()) {
-    const auto other = leader();
-    co_return fail(ErrorCode::unavailable,
-                   other ? "ask the leader of group " + options_.name + ", " + other->str()
-                         : "group " + options_.name + " has no leader");
-  }
-  // One voter alone decides: what it acknowledged, it has applied.
-  if (options_.voters.size() == 1) co_return co_await wait_caught_up();
-  ++under_way_;
-  auto done = co_await barrier_here();
-  --under_way_;
-  changed_signal_.notify_all();
-  co_return done;
-}
-
-Task<Status> Group::barrier_here() {
+// While an append is under way, proposals gather: they would wait for the disk behind it anyway,
+// and one entry of many costs each member one write and one message.
+void Group::submit() {
   Core& core = *core_;
-  auto* proposal = new Proposal(loop_);
-  proposal->barrier.data = proposal;
-  const auto answer = proposal->answer;
-  const int rv =
-      raft_barrier(&core.raft, &proposal->barrier, [](struct raft_barrier* request, int status) {
-        std::unique_ptr<Proposal> p(static_cast<Proposal*>(request->data));
-        if (status == 0) {
-          p->answer.set(Bytes{});
-        } else {
-          p->answer.set(fail(error_of(status, "the write failed")));
-        }
-      });
-  if (rv != 0) {
-    delete proposal;
-    co_return fail(error_of(rv, core.raft.errmsg));
+  while (is_leader() && !core.waiting.empty() && core.disk.status() &&
+         raft_last_index(&core.raft) == core.raft.last_stored) {
+    const Stamp stamp{core.raft.current_term,
+                      static_cast<std::uint64_t>((loop_.now() - core.term_began) / 1ms)};
+    const std::uint64_t first = raft_last_index(&core.raft) + 1;
+    std::vector<raft_buffer> buffers;
+    std::size_t bytes = 0;
+    while (buffers.size() < kBatchMax && buffers.size() < core.waiting.size() &&
+           bytes < kBatchBytesMax) {
+      const Bytes& command = core.waiting[buffers.size()].command;
+      const Bytes stamped = options_.stamped ? put_stamp(stamp, command) : Bytes{};
+      const BytesView data = options_.stamped ? BytesView(stamped) : BytesView(command);
+      buffers.push_back({raft_bytes(data), data.size()});
+      bytes += data.size();
+    }
+    auto* request = new RaftApply{};
+    request->data = request;
+    const int rv =
+        raft_apply(&core.raft, request, buffers.data(), static_cast<unsigned>(buffers.size()),
+                   [](RaftApply* r, int, void*) { delete static_cast<RaftApply*>(r->data); });
+    if (rv != 0) {
+      for (const auto& buffer : buffers) raft_free(buffer.base);
+      delete request;
+      const Error error = raft_error(rv, core.raft.errmsg);
+      for (auto& waiting : std::exchange(core.waiting, {})) waiting.answer.set(fail(error));
+      return;
+    }
+    for (std::size_t i = 0; i < buffers.size(); ++i) {
+      core.applying.emplace(first + i, std::move(core.waiting.front().answer));
+      core.waiting.pop_front();
+    }
   }
-  auto result = co_await answer;
-  if (!result) co_return fail(std::move(result).error());
-  co_return Status{};
 }
 
 }  // namespace tau::consensus

@@ -42,18 +42,19 @@ struct Node {
     auto opened = block_on(loop, store::RocksKv::open(environment, directory));
     EXPECT_TRUE(opened) << opened.error().to_string();
     kv = *std::move(opened);
+    EXPECT_TRUE(groups.start());
     Group::Options options;
     options.name = "test";
-    options.role = "tns";
     options.voters = {host.id()};
     options.snapshot_after = 64;  // so that a kill also meets snapshots
     options.keep = 8;
-    group = std::make_unique<Group>(loop, host, *kv, random, Logger(), options, machine);
+    group = std::make_unique<Group>(groups, *kv, options, machine);
     const auto started = block_on(loop, group->start());
     EXPECT_TRUE(started) << started.error().to_string();
   }
   ~Node() {
     block_on(loop, group->stop());
+    block_on(loop, groups.stop());
     block_on(loop, host.stop());
   }
   p2p::Admission admit() const {
@@ -71,6 +72,7 @@ struct Node {
   store::RocksEnvironment environment{pool};
   p2p::simulated::SimulatedNetwork wires;
   p2p::simulated::SimulatedHost host;
+  Groups groups{loop, host, random, Logger(), {.name = "test", .role = "tns"}};
   Counter machine;
   std::unique_ptr<store::Kv> kv;
   std::unique_ptr<Group> group;

@@ -5,6 +5,8 @@
 #include <cstring>
 #include <utility>
 
+#include "crypto/ed25519.h"
+
 namespace tau::consensus {
 namespace {
 
@@ -207,15 +209,21 @@ Result<Bytes> encode_servers(const std::vector<Server>& servers) {
   return out;
 }
 
-RaftIo::RaftIo(runtime::Loop& loop, Disk& disk, Transport& transport, Random& random, Logger log,
-               std::function<void()> changed)
-    : loop_(loop),
+std::uint64_t number_of(const PeerId& peer) {
+  const auto digest = crypto::sha256(as_bytes(peer.str()));
+  std::uint64_t n = 0;
+  for (int i = 0; i < 8; ++i) n = n << 8 | digest[static_cast<std::size_t>(i)];
+  return (n >> 1) | 1;  // never zero, and it fits a signed integer, too
+}
+
+RaftIo::RaftIo(Groups& groups, std::string group, Disk& disk, Logger log, Events events)
+    : groups_(groups),
+      loop_(groups.loop()),
+      group_(std::move(group)),
       disk_(disk),
-      transport_(transport),
-      random_(random),
       log_(std::move(log)),
-      changed_(std::move(changed)),
-      reads_(loop) {
+      events_(std::move(events)),
+      reads_(groups.loop()) {
   io_.version = 1;
   io_.impl = this;
   io_.init = [](raft_io*, raft_id, const char*) { return 0; };
@@ -245,18 +253,22 @@ RaftIo::RaftIo(runtime::Loop& loop, Disk& disk, Transport& transport, Random& ra
     return of(io).get_snapshot(request, cb);
   };
   io_.time = [](raft_io* io) {
-    return static_cast<raft_time>(of(io).loop_.now().since_start / 1ms);
+    const RaftIo& self = of(io);
+    const TimePoint now = self.stopped_at_.value_or(self.loop_.now());
+    return static_cast<raft_time>((now.since_start - self.stopped_for_) / 1ms);
   };
   io_.random = [](raft_io* io, int min, int max) {
     if (max <= min) return min;
-    return min + static_cast<int>(of(io).random_.below(static_cast<std::uint64_t>(max - min)));
+    return min +
+           static_cast<int>(of(io).groups_.random().below(static_cast<std::uint64_t>(max - min)));
   };
 }
 
-RaftIo::~RaftIo() { CHECK(!ticking_ && pending_ == 0); }
+RaftIo::~RaftIo() { CHECK(pending_ == 0); }
 
 int RaftIo::load(raft_term* term, raft_id* vote, raft_snapshot** snapshot, raft_index* first,
                  raft_entry** entries, std::size_t* count) {
+  heard_leader_ = false;
   term_ = loaded_.term;
   vote_ = loaded_.vote;
   *term = term_;
@@ -274,32 +286,43 @@ int RaftIo::load(raft_term* term, raft_id* vote, raft_snapshot** snapshot, raft_
   return 0;
 }
 
-int RaftIo::start(unsigned tick_ms, raft_io_tick_cb tick, raft_io_recv_cb receive) {
+int RaftIo::start(unsigned, raft_io_tick_cb tick, raft_io_recv_cb receive) {
   tick_cb_ = tick;
   receive_cb_ = receive;
-  tick_every_ = std::chrono::milliseconds(tick_ms);
-  ticking_ = true;
-  timer_ = loop_.call_after(tick_every_, [this] { this->tick(); });
   return 0;
 }
 
 void RaftIo::tick() {
-  timer_ = loop_.call_after(tick_every_, [this] { this->tick(); });
+  if (closed_ || !tick_cb_) return;
   tick_cb_(&io_);
-  changed_();
+  events_.changed();
+}
+
+void RaftIo::stop_clock() {
+  if (!stopped_at_) stopped_at_ = loop_.now();
+}
+
+void RaftIo::start_clock() {
+  if (stopped_at_) stopped_for_ += loop_.now() - *stopped_at_;
+  stopped_at_.reset();
 }
 
 void RaftIo::close(raft_io_close_cb done) {
-  if (ticking_) loop_.cancel_timer(timer_);
-  ticking_ = false;
+  tick_cb_ = nullptr;
+  receive_cb_ = nullptr;
   closed_ = done;
+  held_answers_.clear();
+  for (const auto& [id, waiting] : std::exchange(*large_, {}))
+    sent(waiting.first, waiting.second, RAFT_CANCELED);
   for (auto& held : std::exchange(held_, {})) sent(held.request, held.done, RAFT_CANCELED);
   if (pending_ == 0) loop_.post([this] { finish_close(); });
 }
 
 // libraft lets go of everything only once all its callbacks have come.
 void RaftIo::finish_close() {
-  if (closed_ && pending_ == 0) std::exchange(closed_, nullptr)(&io_);
+  if (!closed_ || pending_ > 0) return;
+  raft_ = nullptr;
+  std::exchange(closed_, nullptr)(&io_);
 }
 
 int RaftIo::put_state(raft_term term, raft_id vote) {
@@ -319,26 +342,46 @@ void RaftIo::flush_held() {
   while (!held_.empty() && (held_.front().ticket <= disk_.written() || !disk_.status())) {
     Held held = std::move(held_.front());
     held_.pop_front();
-    const bool went = disk_.status() && transport_.send(held.to, std::move(held.frame));
-    sent(held.request, held.done, went ? 0 : RAFT_NOCONNECTION);
+    leave(std::move(held.to), std::move(held.frame), held.request, held.done);
   }
 }
 
 int RaftIo::send(raft_io_send* request, const raft_message* message, raft_io_send_cb done) {
   if (closed_) return RAFT_CANCELED;
   if (!disk_.status()) return RAFT_IOERR;
-  auto frame = frame_bytes(frame_of(*message));
-  if (!frame) {
-    log_.error(frame.error().message());
-    return RAFT_TOOBIG;
-  }
+  PeerId to(message->server_address);
+  Frame frame = frame_of(*message);
   if (!held_.empty() || state_ticket_ > disk_.written()) {
-    held_.push_back({state_ticket_, message->server_id, *std::move(frame), request, done});
+    held_.push_back({state_ticket_, std::move(to), std::move(frame), request, done});
     return 0;
   }
-  const bool went = transport_.send(message->server_id, *std::move(frame));
-  sent(request, done, went ? 0 : RAFT_NOCONNECTION);
+  leave(std::move(to), std::move(frame), request, done);
   return 0;
+}
+
+// A snapshot is sent once it is over there: libraft sends no other meanwhile, and tries again soon
+// after a failure.
+void RaftIo::leave(PeerId to, Frame frame, raft_io_send* request, raft_io_send_cb done) {
+  if (!disk_.status()) return sent(request, done, RAFT_NOCONNECTION);
+  if (!frame.install_snapshot) {
+    const bool went = groups_.send(to, group_, std::move(frame));
+    return sent(request, done, went ? 0 : RAFT_NOCONNECTION);
+  }
+  const std::uint64_t id = next_large_++;
+  large_->emplace(id, std::pair{request, done});
+  const std::weak_ptr<Large> large = large_;
+  const bool queued = groups_.send(to, group_, std::move(frame), [this, large, id](bool went) {
+    const auto still = large.lock();
+    if (!still) return;
+    const auto it = still->find(id);
+    if (it == still->end()) return;
+    const auto [waiting, callback] = it->second;
+    still->erase(it);
+    sent(waiting, callback, went ? 0 : RAFT_NOCONNECTION);
+  });
+  if (queued) return;
+  large_->erase(id);
+  sent(request, done, RAFT_NOCONNECTION);
 }
 
 void RaftIo::sent(raft_io_send* request, raft_io_send_cb done, int status) {
@@ -358,7 +401,8 @@ int RaftIo::append(raft_io_append* request, const raft_entry* entries, unsigned 
     if (!status) log_.error("cannot write the log: " + status.error().to_string());
     done(request, status ? 0 : RAFT_IOERR);
     --pending_;
-    changed_();
+    flush_answers();
+    events_.changed();
     finish_close();
   });
   return 0;
@@ -387,7 +431,8 @@ int RaftIo::put_snapshot(unsigned keep, raft_io_snapshot_put* request,
   disk_.put_snapshot(std::move(stored), data, keep, [this, request, done](const Status& status) {
     done(request, status ? 0 : RAFT_IOERR);
     --pending_;
-    changed_();
+    flush_answers();
+    events_.changed();
     finish_close();
   });
   return 0;
@@ -414,6 +459,17 @@ Task<void> RaftIo::read_snapshot(raft_io_snapshot_get* request, raft_io_snapshot
 
 void RaftIo::receive(std::uint64_t from, const PeerId& peer, Frame frame) {
   if (closed_ || !receive_cb_ || !disk_.status()) return;
+  if (frame.append && refuses(*frame.append)) return;
+  if (frame.append_answer && !may_count()) {
+    // As many as voters times what a leader may have sent before its first entry is on disk.
+    constexpr std::size_t kHeldMax = 256;
+    if (held_answers_.size() < kHeldMax) held_answers_.push_back({from, peer, std::move(frame)});
+    return;
+  }
+  deliver(from, peer, frame);
+}
+
+void RaftIo::deliver(std::uint64_t from, const PeerId& peer, const Frame& frame) {
   raft_message message{};
   message.server_id = from;
   message.server_address = peer.str().c_str();
@@ -426,7 +482,35 @@ void RaftIo::receive(std::uint64_t from, const PeerId& peer, Frame frame) {
     heard_commit_ = frame.append->commit;
   }
   receive_cb_(&io_, &message);
-  changed_();
+  events_.changed();
+}
+
+bool RaftIo::may_count() const {
+  return !raft_ || raft_->state != RAFT_LEADER ||
+         disk_.term_of(raft_->last_stored) == raft_->current_term;
+}
+
+void RaftIo::flush_answers() {
+  while (!held_answers_.empty() && may_count() && receive_cb_ && disk_.status()) {
+    const HeldAnswer held = std::move(held_answers_.front());
+    held_answers_.pop_front();
+    deliver(held.from, held.peer, held.frame);
+  }
+}
+
+bool RaftIo::refuses(const Append& append) {
+  if (!raft_ || append.term < raft_->current_term) return false;
+  for (std::size_t i = 0; i < append.entries.size(); ++i) {
+    const std::uint64_t index = append.previous_index + 1 + i;
+    const std::uint64_t mine = disk_.term_of(index);
+    if (mine == 0) return false;
+    if (mine == append.entries[i].term) continue;
+    // What is committed never differs: if it does, libraft stops.
+    if (index <= raft_->commit_index || index > disk_.last_change()) return false;
+    events_.conflict(index);
+    return true;
+  }
+  return false;
 }
 
 }  // namespace tau::consensus

@@ -1,8 +1,9 @@
-// Raft between members: what goes over the streams of protocol "/tau/raft/1/<group>".
+// Raft between members: what goes over the streams of protocol "/tau/raft/2/<name>".
 //
-// A stream carries frames: four bytes of length (big endian), then the DAG-CBOR of one Frame. Two
-// kinds of stream: one-way (Raft's own messages, in order, for as long as both live) and ask-once
-// (a proposal, answered on the same stream).
+// A stream carries packets: four bytes of length (big endian), then the DAG-CBOR of one Packet. A
+// packet holds messages of any number of groups; all that one node has to say to another in one
+// turn of its loop goes in one. An empty packet says that the sender lives. What is large (a
+// snapshot, a long stretch of log) has a stream of its own, so that it delays nobody's heartbeats.
 #pragma once
 
 #include <cstdint>
@@ -17,10 +18,12 @@
 
 namespace tau::consensus {
 
-// A whole snapshot, or all entries that a log may hold, travels in one frame.
-inline constexpr std::size_t kFrameSizeMax = 64u << 20;
-// A log holds at most about 1,200 entries (Options::snapshot_after and ::keep): they fit a frame.
+// What a state machine may put into a snapshot: both ends hold it in memory at once.
+inline constexpr std::size_t kSnapshotSizeMax = 256u << 20;
+// The largest packet: a snapshot. All entries that a log may hold (about 1,200 of 48 KiB) fit, too.
+inline constexpr std::size_t kPacketSizeMax = kSnapshotSizeMax + (1u << 20);
 inline constexpr std::size_t kCommandSizeMax = 48u << 10;
+inline constexpr std::size_t kItemsMax = 65536;  // of a packet
 
 struct Server {
   std::uint64_t id = 0;
@@ -103,18 +106,61 @@ struct TimeoutNow {
                       codec::field("last_term", &TimeoutNow::last_term)};
   }
 };
-struct Propose {
-  Bytes command;
-  static constexpr auto fields() { return std::tuple{codec::field("command", &Propose::command)}; }
+// A reader's question to the voters: does the leader of this term still lead? And the answer, which
+// counts if the terms agree: whoever has not seen a later term has not elected another leader.
+struct Confirm {
+  std::uint64_t term = 0, round = 0;
+  static constexpr auto fields() {
+    return std::tuple{codec::field("term", &Confirm::term), codec::field("round", &Confirm::round)};
+  }
 };
-struct ProposeAnswer {
-  std::optional<Bytes> answer;
-  std::uint64_t code = 0;  // of the error, if there is no answer
+struct Confirmed {
+  std::uint64_t term = 0, round = 0;
+  static constexpr auto fields() {
+    return std::tuple{codec::field("term", &Confirmed::term),
+                      codec::field("round", &Confirmed::round)};
+  }
+};
+// The leader: nothing is left to say, stop the clock until somebody speaks.
+struct Sleep {
+  std::uint64_t term = 0, last_index = 0;
+  static constexpr auto fields() {
+    return std::tuple{codec::field("term", &Sleep::term),
+                      codec::field("last_index", &Sleep::last_index)};
+  }
+};
+// "Do I still belong?", of a member that hears no leader, and where its knowledge ends.
+struct Hello {
+  std::uint64_t servers_index = 0;
+  static constexpr auto fields() {
+    return std::tuple{codec::field("servers_index", &Hello::servers_index)};
+  }
+};
+// "You do not": the entry that says so is committed.
+struct Removed {
+  std::uint64_t servers_index = 0;
+  static constexpr auto fields() {
+    return std::tuple{codec::field("servers_index", &Removed::servers_index)};
+  }
+};
+// To the leader: a command to be proposed, or (without one) how far a reader must have applied.
+struct Ask {
+  std::uint64_t id = 0;
+  std::optional<Bytes> command;
+  static constexpr auto fields() {
+    return std::tuple{codec::field("id", &Ask::id), codec::field("command", &Ask::command)};
+  }
+};
+struct Answer {
+  std::uint64_t id = 0;
+  std::optional<Bytes> answer;         // of a command
+  std::optional<std::uint64_t> index;  // of a reader
+  std::uint64_t code = 0;              // of the error, if there is neither
   std::string message;
   static constexpr auto fields() {
-    return std::tuple{codec::field("answer", &ProposeAnswer::answer),
-                      codec::field("code", &ProposeAnswer::code),
-                      codec::field("message", &ProposeAnswer::message)};
+    return std::tuple{codec::field("id", &Answer::id), codec::field("answer", &Answer::answer),
+                      codec::field("index", &Answer::index), codec::field("code", &Answer::code),
+                      codec::field("message", &Answer::message)};
   }
 };
 
@@ -126,8 +172,13 @@ struct Frame {
   std::optional<AppendAnswer> append_answer;
   std::optional<InstallSnapshot> install_snapshot;
   std::optional<TimeoutNow> timeout_now;
-  std::optional<Propose> propose;
-  std::optional<ProposeAnswer> propose_answer;
+  std::optional<Confirm> confirm;
+  std::optional<Confirmed> confirmed;
+  std::optional<Sleep> sleep;
+  std::optional<Hello> hello;
+  std::optional<Removed> removed;
+  std::optional<Ask> ask;
+  std::optional<Answer> answer;
   static constexpr auto fields() {
     return std::tuple{codec::field("vote_request", &Frame::vote_request),
                       codec::field("vote_answer", &Frame::vote_answer),
@@ -135,14 +186,32 @@ struct Frame {
                       codec::field("append_answer", &Frame::append_answer),
                       codec::field("install_snapshot", &Frame::install_snapshot),
                       codec::field("timeout_now", &Frame::timeout_now),
-                      codec::field("propose", &Frame::propose),
-                      codec::field("propose_answer", &Frame::propose_answer)};
+                      codec::field("confirm", &Frame::confirm),
+                      codec::field("confirmed", &Frame::confirmed),
+                      codec::field("sleep", &Frame::sleep),
+                      codec::field("hello", &Frame::hello),
+                      codec::field("removed", &Frame::removed),
+                      codec::field("ask", &Frame::ask),
+                      codec::field("answer", &Frame::answer)};
   }
 };
+struct Item {
+  std::string group;
+  Frame frame;
+  static constexpr auto fields() {
+    return std::tuple{codec::field("group", &Item::group), codec::field("frame", &Item::frame)};
+  }
+};
+struct Packet {
+  std::vector<Item> items;
+  static constexpr auto fields() { return std::tuple{codec::field("items", &Packet::items)}; }
+};
 
-// With the length in front. Errors: resource_exhausted (larger than kFrameSizeMax).
-Result<Bytes> frame_bytes(const Frame& frame);
+// About what a message takes on the wire, without encoding it.
+std::size_t size_of(const Frame& frame);
+// With the length in front. Errors: resource_exhausted (larger than kPacketSizeMax).
+Result<Bytes> packet_bytes(const Packet& packet);
 // Errors: unavailable (the stream ended or broke), invalid_argument.
-Task<Result<Frame>> read_frame(p2p::Stream& stream);
+Task<Result<Packet>> read_packet(p2p::Stream& stream);
 
 }  // namespace tau::consensus

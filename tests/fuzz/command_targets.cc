@@ -121,23 +121,31 @@ std::vector<Seed> command_frame_seeds() {
 void raft_frame(BytesView input) {
   runtime::VirtualLoop loop;
   SentBytes stream(input);
-  const auto frame = runtime::block_on(loop, consensus::read_frame(stream));
+  const auto frame = runtime::block_on(loop, consensus::read_packet(stream));
   if (!frame) return;
-  const auto bytes = consensus::frame_bytes(*frame);
+  const auto bytes = consensus::packet_bytes(*frame);
   CHECK(bytes);
   SentBytes again(*bytes);
-  CHECK(runtime::block_on(loop, consensus::read_frame(again)));
+  CHECK(runtime::block_on(loop, consensus::read_packet(again)));
 }
 
 std::vector<Seed> raft_frame_seeds() {
-  consensus::Frame vote, append, snapshot;
+  const auto packet = [](consensus::Frame frame) {
+    consensus::Packet p;
+    p.items.push_back({"tns", std::move(frame)});
+    return *consensus::packet_bytes(p);
+  };
+  consensus::Frame vote, append, snapshot, ask;
   vote.vote_request = consensus::VoteRequest{3, 7, 2, false, true};
   append.append = consensus::Append{3, 6, 2, 5, {{3, 1, Bytes{1, 2}}}};
   snapshot.install_snapshot =
       consensus::InstallSnapshot{3, 9, 2, 1, {{1, "peer", 1}}, Bytes{4, 5, 6}};
-  return {{"vote", *consensus::frame_bytes(vote)},
-          {"append", *consensus::frame_bytes(append)},
-          {"snapshot", *consensus::frame_bytes(snapshot)}};
+  ask.ask = consensus::Ask{7, Bytes{1}};
+  return {{"vote", packet(vote)},
+          {"append", packet(append)},
+          {"snapshot", packet(snapshot)},
+          {"ask", packet(ask)},
+          {"alive", *consensus::packet_bytes({})}};
 }
 
 crypto::KeyPair key_of(std::uint8_t byte) { return *crypto::KeyPair::from_seed(Bytes(32, byte)); }

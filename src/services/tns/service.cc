@@ -17,7 +17,6 @@ constexpr Duration kProposeAgain = std::chrono::milliseconds(50);
 consensus::Group::Options group_options(const p2p::Host& host, std::vector<PeerId> voters) {
   consensus::Group::Options options;
   options.name = "tns";
-  options.role = kRole;
   options.voters = std::move(voters);
   if (options.voters.empty()) options.voters.push_back(host.id());
   return options;
@@ -40,11 +39,12 @@ Service::Service(runtime::Loop& loop, p2p::Host& host, command::Router& router, 
       log_(std::move(log)),
       rules_(std::move(options.suffix)),
       kv_(store::with_prefix(kv, "raft/")),
-      group_(loop, host, *kv_, random, log_, group_options(host, std::move(options.voters)),
-             names_) {}
+      groups_(loop, host, random, log_, {.name = "tns", .role = std::string(kRole)}),
+      group_(groups_, *kv_, group_options(host, std::move(options.voters)), names_) {}
 
 Task<Status> Service::start() {
   CO_TRY_SYNC_STATUS(check_host(rules_.suffix()));
+  CO_TRY_SYNC_STATUS(groups_.start());
   CO_TRY_STATUS(group_.start());
   router_.serve(kProtocol, *this, Commands{});
   serving_ = true;
@@ -55,6 +55,7 @@ Task<Status> Service::start() {
 Task<void> Service::stop() {
   if (std::exchange(serving_, false)) co_await router_.unserve(kProtocol);
   co_await group_.stop();
+  co_await groups_.stop();
 }
 
 // A node that has just started does not know yet what the others decided meanwhile: "there is no

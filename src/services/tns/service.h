@@ -68,6 +68,7 @@ class Service {
   NameRules rules_;
   Names names_;
   std::unique_ptr<store::Kv> kv_;
+  consensus::Groups groups_;
   consensus::Group group_;
   bool serving_ = false;
   std::function<void(const Moved&)> on_moved_;
