@@ -22,7 +22,7 @@ using namespace std::chrono_literals;
 
 constexpr std::array<std::string_view, 8> kProtocols = {
     tns::kProtocol,     patrick::kProtocol,  seer::kProtocol,           auth::kProtocol,
-    hoarder::kProtocol, node::kMeshProtocol, content::kBitswapProtocol, "/tau/raft/1/tns"};
+    hoarder::kProtocol, node::kMeshProtocol, content::kBitswapProtocol, "/tau/raft/2/tns"};
 constexpr std::array<std::string_view, 10> kNames = {
     "publish", "claim",    "take_job", "finish_job", "renew_lease",
     "hold",    "announce", "release",  "introduce",  "register"};
