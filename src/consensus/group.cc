@@ -377,10 +377,9 @@ Status Group::usable() const {
 Error Group::no_leader() const {
   const std::size_t voters = members().voters.size();
   return Error(ErrorCode::unavailable,
-               "group " + options_.name + " has no leader here: " + std::to_string(voters / 2 + 1) +
-                   " of its " + std::to_string(voters) +
-                   " voters must reach each other; until then nothing is decided, and what is "
-                   "known can still be read (stale)");
+               "group " + options_.name + " has no leader here: a majority of its " +
+                   std::to_string(voters) + " voters (" + std::to_string(voters / 2 + 1) +
+                   ") must reach each other; until then nothing is decided");
 }
 
 Task<Status> Group::wait_leader() {
