@@ -254,7 +254,8 @@ TEST(Reads, AMinorityGetsAClearErrorAndGoesOnServingWhatItHas) {
     auto read = block_on(t.net.loop, m->group->read([&] { return m->machine->count; }));
     ASSERT_FALSE(read);
     EXPECT_EQ(read.error().code(), ErrorCode::unavailable);
-    EXPECT_THAT(read.error().message(), HasSubstr("a majority of its 5 voters (3) must reach each other"));
+    EXPECT_THAT(read.error().message(),
+                HasSubstr("a majority of its 5 voters (3) must reach each other"));
     const auto stale = m->group->read_stale([&] { return m->machine->count; });
     EXPECT_EQ(*stale, 10);
   }
