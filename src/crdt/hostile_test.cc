@@ -123,6 +123,29 @@ TEST_F(HostileMap, AnEndlessHistoryIsBounded) {
   EXPECT_LT(fleet_.site(0).disk.size(), 200u) << "blocks that led nowhere are erased";
 }
 
+// The same without a lie: only the announcer has the history, and it serves blocks alone.
+TEST_F(HostileMap, AWalkThatIsCutShortGoesOnAfterARestart) {
+  fleet_.network().partition({{fleet_.id(0), fleet_.id(liar_)}});
+  std::vector<SealedDelta> chain = {make(liar_, 1, {})};
+  for (std::uint64_t n = 2; n <= 300; ++n)
+    chain.push_back(make(liar_, n, {chain.back().link()}, chain.back().cid));
+  for (const auto& delta : chain) hold(liar_, delta);
+  announce(liar_, {chain.back().link()});
+  ASSERT_TRUE(fleet_.wait_for([&] { return fleet_[0].pending() > 100; }));
+  ASSERT_TRUE(fleet_.put(0, "k", "v"));  // syncs what was written down before it
+  const WriterId writer = chain.back().delta.dot().writer;
+  ASSERT_EQ(fleet_[0].state().context().of(writer), 0u) << "the walk is over already";
+  fleet_.kill(0);
+  for (const std::size_t i : {1, 2}) fleet_.stop(i);
+  fleet_.network().heal();
+  fleet_.start(0);
+  ASSERT_TRUE(fleet_.wait_for([&] { return fleet_[0].state().context().of(writer) == 300; }, 20s));
+  EXPECT_EQ(fleet_[0].counters().heard, 0u) << "it was told again";
+  EXPECT_EQ(fleet_.get(0, "lie"), "x");
+  for (const std::size_t i : {1, 2}) fleet_.start(i);
+  expect_unharmed();
+}
+
 TEST_F(HostileMap, LargeAndBrokenBlocksAreRefusedAndNotKept) {
   Bytes large(1'900'000, 0x61), broken = to_bytes("no delta");
   std::vector<store::Block> blocks;

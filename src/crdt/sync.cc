@@ -16,6 +16,9 @@ constexpr std::size_t kFetchedAtOnce = 16;
 constexpr std::size_t kTakenAtOnce = 64;  // deltas of one transaction, at most 64 MiB
 // Each round brings kListedMax deltas or a snapshot; who needs more is being led on.
 constexpr int kRoundsMax = 1000;
+// Between two snapshots at least; and of the time at most every tenth part.
+constexpr Duration kBuildPause = 5s;
+constexpr int kBuildShare = 10;
 constexpr std::size_t kStreamsMax = 32;  // callers at a time; the next are told to come back
 
 Task<void> nothing() { co_return; }
@@ -103,16 +106,20 @@ Task<Result<SyncAnswer>> Sync::answer(SyncRequest request) {
   co_return out;
 }
 
-// One that was built before serves as long as it covers what is folded: what came after it is
-// still in the history.
+// One that was built before serves as long as it covers what is asked for: what came after it is
+// still in the history. Building holds up writes, so who asks often gets the old one for a while.
 Task<Result<codec::Cid>> Sync::offer(const Context& covering) {
   CO_TRY(const auto turn, serving_.acquire());
-  if (offered_ && offered_->context.covers(covering)) co_return offered_->root;
+  const TimePoint before = parts_.loop.now();
+  if (offered_ && (offered_->context.covers(covering) || before < rebuild_at_))
+    co_return offered_->root;
   CO_TRY(const auto locked, parts_.state.lock.acquire());
   if (offered_) CO_TRY_STATUS(erase_snapshot(parts_.state, offered_->blocks));
   offered_.reset();
   CO_TRY(offered_, build_snapshot(parts_.state, parts_.map));
   ++counters_.snapshots_built;
+  const TimePoint now = parts_.loop.now();
+  rebuild_at_ = now + std::max<Duration>(kBuildPause, kBuildShare * (now - before));
   co_return offered_->root;
 }
 

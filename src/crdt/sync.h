@@ -71,6 +71,7 @@ class Sync {
   Counters counters_;
   runtime::Semaphore pulling_, serving_;
   std::optional<Offered> offered_;
+  TimePoint rebuild_at_;  // not before
   std::size_t streams_ = 0;
   bool running_ = false;
   std::shared_ptr<Sync*> self_;  // null inside once stopped: the host's handler outlives this

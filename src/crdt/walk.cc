@@ -13,6 +13,9 @@ using namespace std::chrono_literals;
 constexpr std::size_t kFetchersMax = 8;
 constexpr Duration kFetchLimit = 10s;
 constexpr std::size_t kAppliedAtOnce = 64;
+// While nobody is connected; what is announced later is walked anew.
+constexpr Duration kTryAgain = 500ms;
+constexpr unsigned kTriesMax = 20;
 
 struct PendingRow {
   WireLink link;
@@ -186,6 +189,13 @@ Task<void> Walk::fetch_all() {
       garbage_.push_back(it->second.link);
       settled(cid);
       work_.notify_all();
+      continue;
+    }
+    if (!block && block.error().code() == ErrorCode::unavailable &&
+        ++it->second.tries < kTriesMax) {
+      // Nobody is connected: this node has just started, or is cut off.
+      to_fetch_.push_back(cid);
+      if (!co_await runtime::sleep_for(kTryAgain)) co_return;
       continue;
     }
     auto opened = block ? parts_.reader.open(cid, std::move(*block)) : fail(block.error());

@@ -54,6 +54,7 @@ class Walk {
     PeerId from;
     std::optional<Arrived> arrived;
     bool row = false;  // written down
+    unsigned tries = 0;
     std::size_t waits_for = 0;
     std::vector<codec::Cid> children = {};  // wait for this one
   };
