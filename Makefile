@@ -2,9 +2,10 @@
 # make test    installs what is missing, builds, and runs all tests
 # make fuzz    feeds every decoder made-up input ([TARGET=name] [SECONDS=60], for each)
 # make sim     runs the whole network in virtual time with faults ([SEEDS=1-1000] [NODES=20] [DURATION=60])
+# make sim-mutations   breaks the product on purpose, one rule at a time, and shows whether the simulator notices
 # make package makes a .deb and a tarball, in build/package
 # make bench   measures, beside peers, and writes build/bench.json
-.PHONY: all setup build demo test test-asan fuzz sim bench package format clean
+.PHONY: all setup build demo test test-asan fuzz sim sim-mutations bench package format clean
 .DEFAULT_GOAL := build
 export PATH := /var/cache/tau/toolchains/bin:$(PATH)
 jobs := $(shell nproc)
@@ -44,6 +45,11 @@ sim: setup
 	@cmake --preset dev --log-level=WARNING
 	@cmake --build --preset dev -j$(jobs) --target tau_sim
 	@build/dev/bin/tau_sim --seeds $(or $(SEEDS),1-1000) --nodes $(or $(NODES),20) --seconds $(or $(DURATION),60)
+
+sim-mutations: setup
+	@cmake --preset dev --log-level=WARNING
+	@cmake --build --preset dev -j$(jobs) --target tau_sim
+	@tools/sim-mutations
 
 bench: setup
 	@cmake --preset dev --log-level=WARNING

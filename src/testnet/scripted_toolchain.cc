@@ -72,6 +72,11 @@ class ScriptedModule final : public vm::Module {
 
 Task<Result<process::Exit>> scripted_build(const process::Command& command,
                                            process::OutputSink& sink) {
+  return scripted_build_by({}, command, sink);
+}
+
+Task<Result<process::Exit>> scripted_build_by(std::string builder, const process::Command& command,
+                                              process::OutputSink& sink) {
   process::Exit exit;
   if (command.argv.size() == 3) {  // the probe of the toolchain
     sink(process::Output::standard_output, as_bytes("Debian clang version 19.1.7 (3)\n"));
@@ -91,7 +96,13 @@ Task<Result<process::Exit>> scripted_build(const process::Command& command,
     co_return exit;
   }
   process::ArchivedFiles out;
-  out["main.wasm"] = {module_from(source), false};
+  Bytes module = module_from(source);
+  if (!builder.empty()) {
+    Bytes custom = {2, 'b', 'y'};
+    custom.insert(custom.end(), builder.begin(), builder.end());
+    append_section(module, 0, custom);
+  }
+  out["main.wasm"] = {std::move(module), false};
   CO_TRY_SYNC(exit.results, process::write_tar(out));
   co_return exit;
 }

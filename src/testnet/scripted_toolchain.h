@@ -8,9 +8,13 @@
 namespace tau::testnet {
 
 // What a monkey runs in its sandbox: the probe of the toolchain, and a build of src/main.cc that
-// takes a second of virtual time. A source with the word "broken" does not compile.
+// takes a second of virtual time. `builder` becomes a part of the module: what two machines build
+// then differs, as it does where a build is not reproducible. A source with the word "broken" does
+// not compile.
 Task<Result<process::Exit>> scripted_build(const process::Command& command,
                                            process::OutputSink& sink);
+Task<Result<process::Exit>> scripted_build_by(std::string builder, const process::Command& command,
+                                              process::OutputSink& sink);
 
 class ScriptedEngine final : public vm::Engine {
  public:

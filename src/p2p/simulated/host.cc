@@ -271,6 +271,7 @@ void SimulatedHost::spread(const PeerId& author, const PeerId& via, std::uint64_
   for (const auto& [peer, entry] : peers_) {
     const SimulatedHost* other = network_.find(peer);
     if (peer == author || peer == via || !other || !other->topics_.contains(topic)) continue;
+    network_.bytes_ += data->size();
     network_.scatter(id_, peer,
                      [&network = network_, author, from = id_, to = peer, message, topic, data] {
                        SimulatedHost* host = network.find(to);

@@ -28,6 +28,7 @@
 namespace tau::p2p::simulated {
 
 class SimulatedHost;
+class SimulatedStream;
 struct Connection;
 
 // How badly messages travel. Shares of 1000.
@@ -72,7 +73,13 @@ class SimulatedNetwork {
   // any more.
   void kill(const PeerId& peer);
 
+  // Told of every write to a stream, before it travels: for who watches what nodes say.
+  using Tap = std::function<void(const PeerId& from, const PeerId& to, BytesView data)>;
+  void set_tap(Tap tap) { tap_ = std::move(tap); }
+
   std::uint64_t messages() const { return messages_; }  // carried so far, of any kind
+  // Of streams and gossip, without what a transport adds.
+  std::uint64_t bytes() const { return bytes_; }
 
   static constexpr Duration kSilenceLimit =
       std::chrono::seconds(25);  // ping of native/swarm: 15 s + 10 s
@@ -81,6 +88,7 @@ class SimulatedNetwork {
  private:
   friend class SimulatedHost;
   friend struct Connection;
+  friend class SimulatedStream;
   using Pair = std::pair<PeerId, PeerId>;
   struct Route {
     TimePoint last;                      // when what was sent last arrives
@@ -111,6 +119,7 @@ class SimulatedNetwork {
   Duration latency_ = std::chrono::microseconds(500), jitter_ = std::chrono::microseconds(100);
   std::map<Pair, Duration> latencies_;
   Weather weather_;
+  Tap tap_;
   std::map<PeerId, int> groups_;
   std::set<Pair> blocked_;
   std::map<PeerId, SimulatedHost*> hosts_;
@@ -118,7 +127,7 @@ class SimulatedNetwork {
   std::map<Pair, std::shared_ptr<Connection>> connections_;
   std::map<Bytes, std::set<PeerId>> providers_;
   std::map<PeerId, std::uint64_t> addresses_;
-  std::uint64_t next_message_ = 1, messages_ = 0;
+  std::uint64_t next_message_ = 1, messages_ = 0, bytes_ = 0;
 };
 
 // Owned by a node. stop() before destruction, unless it was killed.

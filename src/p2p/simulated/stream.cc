@@ -89,6 +89,8 @@ Task<Result<std::size_t>> SimulatedStream::read(std::span<std::uint8_t> out) {
 
 Task<Status> SimulatedStream::write(BytesView data) {
   const auto out = out_;
+  if (const auto& tap = connection_->network.tap_; tap && !out->writer_lost)
+    tap(local_, remote_, data);
   while (true) {
     if (out->writer_lost || closed_) co_return lost();
     if (data.empty()) co_return Status{};
@@ -98,6 +100,7 @@ Task<Status> SimulatedStream::write(BytesView data) {
       continue;
     }
     out->used += n;
+    connection_->network.bytes_ += n;
     tell([out, bytes = to_bytes(data.first(n))] {
       if (out->reader_lost) return;
       out->arrived.insert(out->arrived.end(), bytes.begin(), bytes.end());

@@ -95,6 +95,14 @@ void MemoryKv::fail_writes(Error error, std::size_t times) {
   failures_left_ = times;
 }
 
+const Bytes* MemoryKv::durable(const std::string& key) const {
+  for (const Before& batch : undo_)
+    for (const auto& [changed, before] : batch)
+      if (changed == key) return before ? &*before : nullptr;
+  const auto it = entries_.find(key);
+  return it == entries_.end() ? nullptr : &it->second;
+}
+
 bool MemoryKv::corrupt(const std::string& key) {
   const auto it = entries_.find(key);
   if (it == entries_.end()) return false;

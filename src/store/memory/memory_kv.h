@@ -43,6 +43,9 @@ class MemoryKv final : public Kv {
   // Changes a stored value behind the store's back. False when there is no such key.
   bool corrupt(const std::string& key);
 
+  // What a power cut could not take away now. Null: there is no such key.
+  const Bytes* durable(const std::string& key) const;
+
   std::size_t size() const { return entries_.size(); }
   std::size_t unsynced_batches() const { return undo_.size(); }
 

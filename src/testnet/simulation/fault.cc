@@ -23,7 +23,7 @@ struct Row {
 };
 // One line each: a node that is away comes back before the schedule ends.
 constexpr std::array<Row, kFaultKinds> kRows = {{
-    {FaultKind::crash, "crash", 8, 200ms, 12s, 0, 0},
+    {FaultKind::crash, "crash", 14, 200ms, 12s, 0, 0},
     {FaultKind::leave, "leave", 2, 500ms, 6s, 0, 0},
     {FaultKind::retire, "retire", 1, 0s, 0s, 0, 0},
     {FaultKind::join, "join", 1, 0s, 0s, 0, 0},
@@ -98,6 +98,9 @@ std::vector<Fault> make_faults(std::uint64_t seed, const std::vector<NodeSpec>& 
     const Row* row = kRows.data();
     for (; drawn >= row->weight; ++row) drawn -= row->weight;
     Fault fault{at.since_start, between(random, row->least, row->most), row->kind};
+    // Back before anybody noticed, now and then.
+    const bool short_one = row->kind == FaultKind::crash && random.below(4) == 0;
+    if (short_one) fault.lasts = between(random, 1ms, 60ms);
     fault.lasts = std::min(fault.lasts, end - fault.at);
     if (row->amount_max > 0)
       fault.amount = row->amount_min + random.below(row->amount_max - row->amount_min);
@@ -114,6 +117,12 @@ std::vector<Fault> make_faults(std::uint64_t seed, const std::vector<NodeSpec>& 
         break;
       default:
         fault.nodes = victims(random, nodes, spared, row->kind == FaultKind::retire);
+        // Half of the machines hang on one fuse.
+        if (row->kind == FaultKind::crash && random.below(5) == 0) {
+          fault.nodes.clear();
+          for (std::size_t i = 0; i < nodes.size(); ++i)
+            if (i != spared && random.below(2) == 0) fault.nodes.push_back(i);
+        }
     }
     out.push_back(std::move(fault));
   }

@@ -32,12 +32,18 @@ void Ledger::saw_pointer(const std::string& from, const tns::Pointer& pointer) {
     violated(fmt::format("a pointer went back: {} gave seq {} fence {} after seq {} fence {}", from,
                          pointer.seq, pointer.fence.value_or(0), newest.first, newest.second));
   newest = std::max(newest, pointer.version());
-  const std::string deployment = pointer.deployment.to_string();
+  saw_deployment(from, pointer.project, pointer.branch, pointer.version(), pointer.deployment);
+}
+
+void Ledger::saw_deployment(const std::string& from, const ProjectId& project,
+                            const std::string& branch, Version version,
+                            const codec::Cid& deployment) {
+  const std::string named = deployment.to_string();
   const auto [known, fresh] =
-      deployments_.emplace(std::pair(branch, pointer.version()), deployment);
-  if (!fresh && known->second != deployment)
-    violated(fmt::format("seq {} fence {} names two deployments: {} and {}, of {}", pointer.seq,
-                         pointer.fence.value_or(0), known->second, deployment, from));
+      deployments_.emplace(std::pair(Branch{project, branch}, version), named);
+  if (!fresh && known->second != named)
+    violated(fmt::format("seq {} fence {} names two deployments: {} and {}, of {}", version.first,
+                         version.second, known->second, named, from));
 }
 
 void Ledger::saw_jobs(const ProjectId& project, const std::vector<patrick::JobStatus>& jobs,
@@ -61,6 +67,9 @@ void Ledger::saw_jobs(const ProjectId& project, const std::vector<patrick::JobSt
     if (before != ended_.end() && before->second != job.state)
       violated(fmt::format("job {} (seq {}) had ended as {} and is {}", job.id.str(), job.seq,
                            patrick::name_of(before->second), patrick::name_of(job.state)));
+    if (job.state == patrick::JobState::succeeded && job.deployment)
+      saw_deployment("patrick", project, job.branch, {job.seq, job.fence.value_or(0)},
+                     *job.deployment);
     if (has_ended(job.state)) ended_.emplace(job.id, job.state);
   }
   // Those that are too old for the list are not missed.

@@ -4,7 +4,9 @@
 //   * an acknowledged registration or push is never forgotten;
 //   * a pointer that a node gives never goes back, and (seq, fence) names one deployment for ever;
 //   * a fencing number of a job is one monkey's;
-//   * a job that has ended stays as it ended; a seq is one job's;
+//   * a job that has ended stays as it ended, with the deployment that its number published; a seq
+//     is one job's;
+//   * a vote of consensus is on the voter's disk before anybody hears of it;
 //   * a substrate never answers with an older version than it did before, in one life;
 //   * whatever was begun ends in the time that it has.
 #pragma once
@@ -58,7 +60,14 @@ class Ledger {
     std::list<std::pair<std::string, TimePoint>>::iterator place_;
   };
   void check_open();
+  void checked_vote() { ++votes_; }
+  std::uint64_t votes() const { return votes_; }
   std::uint64_t operations() const { return operations_; }
+
+  // (seq, fence) of a branch names this deployment.
+  void saw_deployment(const std::string& from, const ProjectId& project, const std::string& branch,
+                      std::pair<std::uint64_t, std::uint64_t> version,
+                      const codec::Cid& deployment);
 
  private:
   using Version = std::pair<std::uint64_t, std::uint64_t>;
@@ -78,7 +87,7 @@ class Ledger {
   std::map<JobId, patrick::JobState> ended_;
   std::map<std::pair<ProjectId, std::uint64_t>, JobId> jobs_;  // by seq
   std::list<std::pair<std::string, TimePoint>> open_;
-  std::uint64_t operations_ = 0;
+  std::uint64_t operations_ = 0, votes_ = 0;
 };
 
 }  // namespace tau::testnet::simulation

@@ -107,7 +107,11 @@ Task<void> Liar::lie() {
   if (peers.empty()) co_return;
   const PeerId to = peers[random_.below(peers.size())];
   const std::string protocol(kProtocols[random_.below(kProtocols.size())]);
-  switch (random_.below(5)) {
+  switch (random_.below(7)) {
+    case 5:
+      co_return co_await pose();
+    case 6:
+      co_return co_await release();
     case 0:
       co_return gossip();
     case 1:
@@ -125,6 +129,50 @@ Task<void> Liar::lie() {
     default:
       co_return co_await break_frames(to, protocol, forged_frame(), false);
   }
+}
+
+template <class C>
+Task<Result<typename C::Response>> Liar::call(PeerId to, std::string_view protocol,
+                                              typename C::Request request) {
+  CO_TRY(auto stream, host_.open(to, std::string(protocol)));
+  const command::RequestFrame frame{std::string(C::kName), 2000, codec::to_value(request)};
+  CO_TRY_STATUS(command::write_frame(*stream, codec::to_cbor(frame)));
+  CO_TRY(const Bytes answer, command::read_frame(*stream));
+  CO_TRY_SYNC(auto response, codec::from_cbor<command::ResponseFrame>(answer));
+  CO_TRY_SYNC(const codec::Value body, std::move(response).take());
+  co_return codec::from_value<typename C::Response>(body);
+}
+
+std::optional<PeerId> Liar::one_of(std::string_view role) {
+  std::vector<PeerId> able;
+  for (const PeerId& peer : host_.peers())
+    if (const auto c = host_.certificate_of(peer); c && c->has_role(role)) able.push_back(peer);
+  if (able.empty()) return std::nullopt;
+  return able[random_.below(able.size())];
+}
+
+// "I am a substrate, at an address of my own."
+Task<void> Liar::pose() {
+  const auto to = one_of(seer::kRole);
+  if (!to) co_return;
+  seer::Announcement announcement;
+  announcement.services = {"substrate"};
+  announcement.addresses = {"192.0.2.66"};
+  announcement.http_port = 80;
+  (void)co_await runtime::with_deadline(
+      5s, "pose", call<seer::Announce>(*to, seer::kProtocol, std::move(announcement)));
+}
+
+// "Nobody needs that any more."
+Task<void> Liar::release() {
+  const auto to = one_of(hoarder::kRole);
+  if (!to) co_return;
+  const auto held = co_await runtime::with_deadline(
+      5s, "list", call<hoarder::ListHeld>(*to, hoarder::kProtocol, {std::nullopt, 100}));
+  if (!held || held->held.empty()) co_return;
+  const codec::Cid root = held->held[random_.below(held->held.size())].root;
+  (void)co_await runtime::with_deadline(5s, "release",
+                                        call<hoarder::Release>(*to, hoarder::kProtocol, {root}));
 }
 
 Task<void> Liar::break_frames(PeerId to, std::string protocol, Bytes bytes, bool hang) {

@@ -6,6 +6,7 @@
 #pragma once
 
 #include <memory>
+#include <optional>
 
 #include "p2p/simulated/network.h"
 #include "runtime/task_group.h"
@@ -26,6 +27,12 @@ class Liar {
   Bytes noise(std::size_t size_max);
   Bytes forged_frame();
   void gossip();
+  std::optional<PeerId> one_of(std::string_view role);
+  Task<void> pose();
+  Task<void> release();
+  template <class C>
+  Task<Result<typename C::Response>> call(PeerId to, std::string_view protocol,
+                                          typename C::Request request);
 
   World& world_;
   SeededRandom random_;

@@ -6,7 +6,9 @@ namespace tau::testnet::simulation {
 
 Machine::Machine(Surroundings around, std::string address, std::uint64_t seed)
     : around_(around), address_(std::move(address)), loop_(around.loop), random_(seed) {
-  programs_.on("/bin/sh", scripted_build);
+  programs_.on("/bin/sh", [this](const process::Command& command, process::OutputSink& sink) {
+    return scripted_build_by(address_, command, sink);
+  });
 }
 
 std::vector<substrate::Plane> Machine::planes(std::size_t, const std::string& address) {

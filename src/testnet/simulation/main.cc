@@ -17,6 +17,7 @@
 #include <sstream>
 #include <thread>
 
+#include "testnet/simulation/measure.h"
 #include "testnet/simulation/scenario.h"
 
 namespace tau::testnet::simulation {
@@ -25,8 +26,9 @@ namespace {
 using namespace std::chrono_literals;
 
 constexpr std::string_view kUsage =
-    R"(tau_sim --seeds A-B [--nodes N] [--seconds S] [--jobs J]    runs seeds A to B
+    R"(tau_sim --seeds A-B [--nodes N] [--seconds S] [--jobs J] [--until-failure]    runs seeds A to B
 tau_sim --seed A   [--nodes N] [--seconds S] [--without LIST] [--trace] [--shrink]    runs one
+tau_sim --measure [--nodes N] [--seconds S] [--pushes P]    counts messages and bytes; P pushes a minute
   --without   numbers of faults that do not happen: 0,3,7-9
   --trace     prints what happened, and what every node said
   --shrink    looks for the fewest faults with which it still fails
@@ -36,7 +38,8 @@ struct Arguments {
   std::uint64_t first = 1, last = 1;
   ScenarioOptions scenario;
   std::size_t jobs = std::max(1u, std::thread::hardware_concurrency());
-  bool trace = false, shrink = false, one = false;
+  bool trace = false, shrink = false, one = false, until_failure = false, measure = false;
+  double pushes_a_minute = 0;
 };
 
 std::string command_of(const Arguments& a, std::uint64_t seed,
@@ -69,6 +72,14 @@ std::optional<Arguments> parse(int argc, char** argv) {
       a.trace = true;
       continue;
     }
+    if (name == "--measure") {
+      a.measure = true;
+      continue;
+    }
+    if (name == "--until-failure") {
+      a.until_failure = true;
+      continue;
+    }
     if (name == "--shrink") {
       a.shrink = true;
       continue;
@@ -88,6 +99,8 @@ std::optional<Arguments> parse(int argc, char** argv) {
       a.scenario.nodes = number;
     } else if (name == "--seconds") {
       a.scenario.lasts = std::chrono::seconds(number);
+    } else if (name == "--pushes") {
+      a.pushes_a_minute = std::strtod(value.c_str(), nullptr);
     } else if (name == "--jobs") {
       a.jobs = std::max<std::size_t>(number, 1);
     } else if (name == "--without") {
@@ -131,6 +144,21 @@ int run_one(Arguments a) {
       virtual_seconds / spent, out.messages, out.pushes, out.answers, out.digest);
   fmt::print("replay: {}\n", command_of(a, a.first, without));
   return out.violations.empty() ? 0 : 1;
+}
+
+int run_measure(const Arguments& a) {
+  const double minutes = std::chrono::duration<double>(a.scenario.lasts).count() / 60;
+  const auto cost = measure(a.scenario.nodes, a.pushes_a_minute, minutes);
+  if (!cost) {
+    fmt::print("{}\n", cost.error().to_string());
+    return 1;
+  }
+  fmt::print(
+      "{{\"nodes\": {}, \"pushes_a_minute\": {}, \"pushes\": {}, \"messages\": {:.0f}, \"bytes\": "
+      "{:.0f}, \"virtual_per_cpu_second\": {:.1f}}}\n",
+      cost->nodes, a.pushes_a_minute, cost->pushes, cost->messages, cost->bytes,
+      cost->virtual_per_cpu_second);
+  return 0;
 }
 
 // What a child says of its seed: one line of numbers, then a line for each violation.
@@ -220,6 +248,7 @@ int run_many(const Arguments& a) {
   const std::uint64_t all = a.last - a.first + 1;
   auto said = began;
   while (next <= a.last || !children.empty()) {
+    if (a.until_failure && !totals.failures.empty()) next = a.last + 1;
     while (next <= a.last && children.size() < a.jobs) begin(a, next++, children);
     std::vector<pollfd> ready;
     for (const auto& [pid, child] : children) ready.push_back({child.out, POLLIN, 0});
@@ -271,5 +300,6 @@ int main(int argc, char** argv) {
     std::cerr << kUsage;
     return 2;
   }
+  if (arguments->measure) return run_measure(*arguments);
   return arguments->one ? run_one(*arguments) : run_many(*arguments);
 }

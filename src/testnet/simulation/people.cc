@@ -25,6 +25,9 @@ constexpr const char* kBrowsers = "10.255.0.1";
 // Beyond what a client waits for: then it hangs.
 constexpr Duration kSlack = 10s;
 constexpr Duration kVisitMax = 30s;
+constexpr Duration kRegisterEvery = 2s;
+constexpr std::size_t kRegisteredMax = 60;
+constexpr std::size_t kHoldersMin = 2;  // of an acknowledged deployment
 
 std::string id_of(std::string_view what) {
   return codec::Cid::of(codec::ContentType::raw, as_bytes(what)).to_string();
@@ -64,19 +67,26 @@ People::People(World& world, Ledger& ledger, Trace& trace, Options options)
   for (std::size_t i = 0; i < options_.projects; ++i) {
     auto project = std::make_unique<Project>();
     project->label = fmt::format("p{}", i);
-    auth::Registration& r = project->registration;
-    r.genesis = {project->label, owner_.public_key().raw(), {}};
-    r.label = project->label;
-    r.repositories = {{"config", auth::RepositoryKind::config, "local"},
-                      {"code", auth::RepositoryKind::code, "local"}};
-    r.made_unix_ms = 1;
-    project->id = r.project();
+    project->registration = registration_of(project->label);
+    project->id = project->registration.project();
     projects_.push_back(std::move(project));
   }
 }
 
+auth::Registration People::registration_of(const std::string& label) const {
+  auth::Registration r;
+  r.genesis = {label, owner_.public_key().raw(), {}};
+  r.label = label;
+  r.repositories = {{"config", auth::RepositoryKind::config, "local"},
+                    {"code", auth::RepositoryKind::code, "local"}};
+  r.made_unix_ms = 1;
+  return r;
+}
+
 void People::start() {
   for (const auto& project : projects_) tasks_.spawn(own(*project));
+  if (options_.only_push) return;
+  tasks_.spawn(register_more());
   tasks_.spawn(visit());
   tasks_.spawn(ask_dns());
   tasks_.spawn(look());
@@ -96,7 +106,7 @@ Task<void> People::own(Project& project) {
   while (!project.last_done) {
     const bool last = finishing_;
     if (!project.registered) {
-      project.registered = (co_await register_project(project)).has_value();
+      project.registered = co_await register_project(project.registration);
     } else if (!project.configured) {
       project.configured =
           (co_await push(project, "config", config_of(project.id, project.label))).has_value();
@@ -115,13 +125,23 @@ Task<void> People::own(Project& project) {
   }
 }
 
-Task<Status> People::register_project(Project& project) {
+Task<bool> People::register_project(auth::Registration registration) {
   const Ledger::Operation open(ledger_, "a registration", auth::Register::kDeadline + kSlack);
   const auto done = co_await desk().call_any<auth::Register>(
-      auth::kRole, auth::kProtocol, {codec::sign_record(owner_, project.registration)});
-  if (!done) co_return fail(done.error());
-  trace_.say(project.label + " is registered");
-  co_return Status{};
+      auth::kRole, auth::kProtocol, {codec::sign_record(owner_, registration)});
+  if (done) trace_.say(registration.label + " is registered");
+  co_return done.has_value();
+}
+
+// So that at any moment something was acknowledged a moment ago.
+Task<void> People::register_more() {
+  const auto pause_us = static_cast<std::uint64_t>(kRegisterEvery / 1us);
+  while (!finishing_ && registered_.size() < kRegisteredMax) {
+    if (!co_await runtime::sleep_for(std::chrono::microseconds(random_.below(2 * pause_us))))
+      co_return;
+    const auto registration = registration_of(fmt::format("other{}", registered_.size()));
+    if (co_await register_project(registration)) registered_.push_back(registration.project());
+  }
 }
 
 Task<std::optional<std::uint64_t>> People::push(Project& project, std::string repository,
@@ -245,6 +265,7 @@ Task<void> People::look_at_pointers(World::Member& at) {
       continue;
     }
     ledger_.saw_pointer(at.spec.name, *pointer);
+    for (const PeerId& holder : pointer->holders) promised_.emplace(holder, pointer->deployment);
   }
 }
 
@@ -260,6 +281,17 @@ Task<std::string> People::missing() {
     const std::string what = co_await missing_of(*project);
     if (!what.empty()) co_return project->label + ": " + what;
   }
+  for (const ProjectId& project : registered_) {
+    const auto known =
+        co_await desk().call_any<auth::GetProject>(auth::kRole, auth::kProtocol, {project});
+    if (!known) co_return "a registration: " + known.error().to_string();
+  }
+  for (const auto& [holder, deployment] : promised_) {
+    const auto holds =
+        co_await desk().call<hoarder::Holds>(holder, hoarder::kProtocol, {deployment});
+    if (!holds) co_return "a hoarder: " + holds.error().to_string();
+    if (!holds->held) co_return "a hoarder lacks what it promised to hold";
+  }
   co_return co_await missing_in_dns(*projects_.front());
 }
 
@@ -270,10 +302,13 @@ Task<std::string> People::missing_of(const Project& project) {
   const auto jobs = co_await desk().call_any<patrick::ListJobs>(patrick::kRole, patrick::kProtocol,
                                                                 {project.id, 100});
   if (!jobs) co_return "patrick: " + jobs.error().to_string();
-  for (const auto& job : jobs->jobs)
+  for (const auto& job : jobs->jobs) {
     if (job.seq == project.last_seq && job.state != patrick::JobState::succeeded)
       co_return fmt::format("the last push, seq {}, is {} {}", job.seq, patrick::name_of(job.state),
                             job.error);
+    if (job.state == patrick::JobState::waiting || job.state == patrick::JobState::building)
+      co_return fmt::format("seq {} is still {}", job.seq, patrick::name_of(job.state));
+  }
   for (World::Member* at : world_.with(tns::kRole)) {
     if (!at->running()) continue;
     const auto found =
@@ -283,12 +318,9 @@ Task<std::string> People::missing_of(const Project& project) {
     if (!pointer || pointer->seq != project.last_seq)
       co_return fmt::format("{} has seq {}, not {}", at->spec.name, pointer ? pointer->seq : 0,
                             project.last_seq);
-    for (const PeerId& holder : pointer->holders) {
-      const auto holds =
-          co_await desk().call<hoarder::Holds>(holder, hoarder::kProtocol, {pointer->deployment});
-      if (!holds) co_return "a hoarder: " + holds.error().to_string();
-      if (!holds->held) co_return "a hoarder lacks what it promised to hold";
-    }
+    if (pointer->holders.size() < kHoldersMin)
+      co_return fmt::format("seq {} is held by {} hoarders, not {}", pointer->seq,
+                            pointer->holders.size(), kHoldersMin);
   }
   for (World::Member* at : world_.with(substrate::kRole)) {
     const auto served = served_.find({life_of(*at), project.label});

@@ -9,6 +9,7 @@
 #include <map>
 #include <memory>
 #include <optional>
+#include <set>
 #include <string>
 #include <vector>
 
@@ -27,6 +28,7 @@ class People {
     std::size_t desk = 0;  // the node that they use
     Duration push_every = std::chrono::seconds(4), visit_every = std::chrono::milliseconds(500),
              look_every = std::chrono::milliseconds(1500);
+    bool only_push = false;  // nobody visits, asks or looks: for counting what nodes send
   };
   People(World& world, Ledger& ledger, Trace& trace, Options options);
 
@@ -54,9 +56,11 @@ class People {
 
   command::Caller& desk() { return world_[options_.desk].node->caller(); }
   Task<void> own(Project& project);
-  Task<Status> register_project(Project& project);
+  auth::Registration registration_of(const std::string& label) const;
+  Task<bool> register_project(auth::Registration registration);
   Task<std::optional<std::uint64_t>> push(Project& project, std::string repository,
                                           std::map<std::string, std::string> tree);
+  Task<void> register_more();
   Task<void> visit();
   Task<void> visit_one(World::Member& at, const Project& project);
   Task<void> ask_dns();
@@ -76,7 +80,9 @@ class People {
   crypto::KeyPair owner_;
   std::vector<std::unique_ptr<Project>> projects_;
   std::map<std::pair<std::string, std::string>, std::uint64_t>
-      served_;  // (substrate and its life, label)
+      served_;                                        // (substrate and its life, label)
+  std::set<std::pair<PeerId, codec::Cid>> promised_;  // what a pointer says that a hoarder holds
+  std::vector<ProjectId> registered_;                 // acknowledged, and never pushed to
   runtime::TaskGroup tasks_;
   bool finishing_ = false;
   std::uint64_t pushes_ = 0, answers_ = 0;

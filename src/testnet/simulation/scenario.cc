@@ -5,6 +5,7 @@
 #include <algorithm>
 
 #include "testnet/simulation/people.h"
+#include "testnet/simulation/votes.h"
 
 namespace tau::testnet::simulation {
 namespace {
@@ -32,6 +33,7 @@ struct Play {
     who.seed = o.seed;
     who.desk = desk;
     who.projects = std::clamp<std::size_t>(o.nodes / 8, 1, 10);
+    watch_votes(*world, ledger);
     people = std::make_unique<People>(*world, ledger, trace, who);
     nature = std::make_unique<Faults>(*world, trace);
   }
@@ -107,6 +109,7 @@ Outcome run_scenario(const ScenarioOptions& options) {
   out.pushes = play->people->pushes();
   out.answers = play->people->answers();
   out.operations = play->ledger.operations();
+  out.votes = play->ledger.votes();
   out.faults = play->descriptions;
   out.trace.assign(play->trace.lines().begin(), play->trace.lines().end());
   if (!ended) {

@@ -23,7 +23,7 @@ struct Outcome {
   std::vector<std::string> violations;  // none: everything held
   Duration virtual_time{};
   std::uint64_t digest = 0;  // of the trace: the same seed, the same digest
-  std::uint64_t messages = 0, pushes = 0, answers = 0, operations = 0;
+  std::uint64_t messages = 0, pushes = 0, answers = 0, operations = 0, votes = 0;
   std::vector<std::string> faults;  // of the schedule, in words
   std::vector<std::string> trace;
 };
