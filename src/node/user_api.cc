@@ -160,6 +160,11 @@ Json schemas() {
               {"lease", number("counts the monkeys that took it")},
               {"retry_of", text("the build that this one repeats")},
               {"retried_by", text("the build that repeats this one")}});
+  const Json version = object({{"seq", number("of the move; it only goes up")},
+                               {"push", number("the build that made the deployment")},
+                               {"deployment", text("CID")},
+                               {"moved_unix_ms", number("")},
+                               {"serves", Json{{"type", "boolean"}}}});
   const Json project = object({{"id", text("CID of the genesis: name, owner's key, nonce")},
                                {"name", text("")},
                                {"label", text("first name under the network's suffix")},
@@ -204,6 +209,8 @@ Json schemas() {
                                                   {"http_port", number("")},
                                                   {"load_percent", number("")},
                                                   {"silent_ms", number("")}}))}})},
+      {"Version", version},
+      {"History", object({{"versions", list_of(version)}})},
       {"Document", object(Json::object())}};
 }
 
@@ -299,6 +306,19 @@ const std::vector<UserApi::Operation>& UserApi::operations() {
        {},
        "Build",
        "Order"},
+      {"GET",
+       "/projects/{project}/history",
+       "history",
+       "The deployments of a branch that it can go back to, newest first.",
+       {"branch"},
+       "History"},
+      {"POST",
+       "/projects/{project}/rollback",
+       "rollback",
+       "Serves an earlier one again, by an order that the project's owner signed.",
+       {},
+       "Version",
+       "Order"},
       {"GET", "/openapi.json", "document", "This document.", {}, "Document"}};
   return all;
 }
@@ -317,6 +337,8 @@ http::Router::JsonHandler UserApi::handler_of(std::string_view id) {
       {"buildLog", &UserApi::build_log},
       {"cancelBuild", &UserApi::cancel_build},
       {"retryBuild", &UserApi::retry_build},
+      {"history", &UserApi::history},
+      {"rollback", &UserApi::rollback},
       {"document", &UserApi::document}};
   const Member member = handlers.at(id);
   return [this, member](http::Request& request) { return (this->*member)(request); };
@@ -430,7 +452,6 @@ Json UserApi::to_json(const auth::Registration& registration, const Where& where
           {"repositories", std::move(repositories)}};
 }
 
-// What somebody signed, out of the member `name` of a JSON body.
 Task<Result<codec::Signed>> signed_record(http::Request& request, std::string name) {
   CO_TRY(const Json body, http::read_json(request, kRegistrationBytesMax));
   CO_TRY_SYNC(const std::string encoded, http::string_field(body, name));

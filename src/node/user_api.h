@@ -61,6 +61,8 @@ class UserApi {
   Task<Result<Json>> build_log(http::Request& request);
   Task<Result<Json>> cancel_build(http::Request& request);
   Task<Result<Json>> retry_build(http::Request& request);
+  Task<Result<Json>> history(http::Request& request);
+  Task<Result<Json>> rollback(http::Request& request);
   Task<Result<Json>> function_logs(http::Request& request);
   Task<Result<Json>> list_nodes(http::Request& request);
   Task<Result<Json>> document(http::Request& request);
@@ -72,6 +74,10 @@ class UserApi {
   command::Caller& caller_;
   const Options options_;
 };
+
+// What somebody signed, out of the member `name` of a request's JSON body. Errors:
+// invalid_argument.
+Task<Result<codec::Signed>> signed_record(http::Request& request, std::string name);
 
 // Where a reader of function logs is: for each node, the number of the last line it has. Opaque to
 // clients, a word of URL characters. Errors: invalid_argument.

@@ -10,6 +10,7 @@
 #include "bin/tau/order.h"
 #include "bin/tau/push.h"
 #include "bin/tau/query.h"
+#include "bin/tau/rollback.h"
 #include "bin/tau/trace.h"
 
 namespace {
@@ -29,7 +30,7 @@ struct Arguments {
   std::string cloud, directory = ".", templates, location = ".";
   bool json = false, no_colour = false, follow = false, no_follow = false;
   bool clean = false;
-  std::string which, project, url, job, job_by_flag;
+  std::string which, project, url, job, job_by_flag, to, branch = "main";
   std::vector<std::string> build;
   int limit = 20;
   NewProject new_project;
@@ -177,6 +178,22 @@ Result<int> run_retry_build(Program& p) {
   return retry_build(cloud, p.terminal, owner.key, build, how, p.machine.loop.wall_unix_ms());
 }
 
+Result<int> run_history(Program& p) {
+  TRY(const std::string project, p.project_id());
+  TRY(Cloud cloud, p.cloud());
+  TRY_STATUS(show_history(cloud, p.terminal, project, p.arguments.branch));
+  return kExitOk;
+}
+
+Result<int> run_rollback(Program& p) {
+  TRY(const std::string project, p.project_id());
+  TRY(Cloud cloud, p.cloud());
+  TRY(const OwnerKey owner, owner_of(p));
+  TRY_STATUS(roll_back(cloud, p.terminal, owner.key, project, p.arguments.branch, p.arguments.to,
+                       p.machine.loop.wall_unix_ms()));
+  return kExitOk;
+}
+
 Result<int> run_logs(Program& p, bool of_build) {
   TRY(const std::string project, p.project_id());
   TRY(Cloud cloud, p.cloud());
@@ -284,6 +301,18 @@ void declare_rest(CLI::App& app, Arguments& a, Command& chosen) {
       "the newest");
   retry_one->add_flag("--clean", a.clean, "Build everything, whatever the caches hold");
   retry_one->add_flag("--no-follow", a.no_follow, "Return once it is accepted");
+
+  CLI::App* history =
+      add(app, "history", "What a branch served, newest first: what it can go back to", run_history,
+          chosen);
+  CLI::App* back =
+      add(app, "rollback", "Serve an earlier deployment again (the owner's)", run_rollback, chosen);
+  back->add_option("--to", a.to,
+                   "A version of `tau history`, or a deployment's CID (default: the one before)");
+  for (CLI::App* command : {history, back}) {
+    command->add_option("--branch", a.branch, "Of the project")->capture_default_str();
+    command->add_option("--project", a.project, "Id (default: that of this folder)");
+  }
 
   CLI::App* logs = app.add_subcommand("logs", "What functions said, or the log of a build");
   logs->add_flag("-f,--follow", a.follow, "Go on as more comes");

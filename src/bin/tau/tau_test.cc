@@ -8,6 +8,7 @@
 #include "bin/tau/follow.h"
 #include "bin/tau/new_function.h"
 #include "bin/tau/new_project.h"
+#include "bin/tau/rollback.h"
 #include "bin/tau/terminal.h"
 #include "project/plan.h"
 #include "project/workflow.h"
@@ -293,6 +294,30 @@ TEST_F(ProgramTest, AFailedNewProjectLeavesNoFolder) {
   EXPECT_EQ(tau({"new", "project", "hello"}).code, kExitUnreachable);
   EXPECT_FALSE(fs::exists(folder_ / "hello"));
   EXPECT_EQ(tau({"new", "project", "no-good"}).code, kExitUsage);
+}
+
+TEST(GoingBack, IsToTheDeploymentBeforeUnlessOneIsNamed) {
+  const auto version = [](int seq, int push, const char* cid) {
+    return http::Json{{"seq", seq}, {"push", push}, {"deployment", cid}};
+  };
+  // Newest first: 5 serves what build 2 made, once more.
+  const http::Json versions = {version(5, 2, "bafyrei-two"), version(4, 4, "bafyrei-four"),
+                               version(3, 3, "bafyrei-two"), version(2, 2, "bafyrei-two"),
+                               version(1, 1, "bafyrei-one")};
+  const auto seq_of = [&](const std::string& to) {
+    const auto found = version_to_serve(versions, to);
+    return found ? (*found)["seq"].get<int>() : -static_cast<int>(found.error().code());
+  };
+  EXPECT_EQ(seq_of(""), 1);
+  EXPECT_EQ(seq_of("4"), 4);
+  EXPECT_EQ(seq_of("bafyrei-fo"), 4);
+  EXPECT_EQ(seq_of("bafyrei-one"), 1);
+  EXPECT_EQ(seq_of("9"), -static_cast<int>(ErrorCode::not_found));
+  EXPECT_EQ(seq_of("bafy"), -static_cast<int>(ErrorCode::not_found)) << "too short";
+  EXPECT_EQ(seq_of("bafyrei-"), -static_cast<int>(ErrorCode::invalid_argument)) << "several";
+  EXPECT_EQ(seq_of("3"), -static_cast<int>(ErrorCode::invalid_argument)) << "serves already";
+  const http::Json first = http::Json::array({version(1, 1, "bafyrei-one")});
+  EXPECT_FALSE(version_to_serve(first, ""));
 }
 
 }  // namespace

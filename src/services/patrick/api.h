@@ -292,6 +292,39 @@ struct RetryOrder {
   }
 };
 
+// And to have a branch serve an earlier deployment again: from the one where it stands, so that an
+// owner who looked at something old moves nothing.
+struct RollbackOrder {
+  static constexpr std::string_view kPurpose = "tau rollback v1";
+  ProjectId project;
+  std::string branch;
+  std::uint64_t from_seq = 0;  // of the pointer as it stands
+  std::uint64_t to_seq = 0;    // of the version in tns's history
+  codec::Cid deployment;       // that version's
+  std::int64_t made_unix_ms = 0;
+  static constexpr auto fields() {
+    return std::tuple{codec::field("project", &RollbackOrder::project),
+                      codec::field("branch", &RollbackOrder::branch),
+                      codec::field("from", &RollbackOrder::from_seq),
+                      codec::field("to", &RollbackOrder::to_seq),
+                      codec::field("deployment", &RollbackOrder::deployment),
+                      codec::field("made", &RollbackOrder::made_unix_ms)};
+  }
+};
+// What patrick signs: the order, and the seq that it has among the pushes of its branch. tns moves
+// the pointer by it. What was pushed before, and is still being built, comes too late then.
+struct NumberedRollback {
+  static constexpr std::string_view kPurpose = "tau numbered rollback v1";
+  codec::Signed order;         // RollbackOrder, by the project's owner
+  codec::Signed registration;  // auth::Registration, by the owner: whose key signs for the project
+  std::uint64_t seq = 0;
+  static constexpr auto fields() {
+    return std::tuple{codec::field("order", &NumberedRollback::order),
+                      codec::field("registration", &NumberedRollback::registration),
+                      codec::field("seq", &NumberedRollback::seq)};
+  }
+};
+
 // Ends a job that waits or is being built; its monkey is told at once. A job that is cancelled
 // already: success. Errors: not_found, permission_denied (not signed by the project's owner, or
 // too old), failed_precondition (it has ended otherwise, or is being published).
@@ -326,6 +359,25 @@ struct RetryJob {
   };
 };
 
+// Gives a rollback the next seq of its branch (fsynced). Nothing moves by that alone. Errors:
+// not_found (no such project, or nothing was pushed to the branch), permission_denied (not signed
+// by the project's owner, or too old).
+struct NumberRollback {
+  static constexpr std::string_view kName = "number_rollback";
+  static constexpr command::Callers kCallers = command::kEveryMember;
+  static constexpr Duration kDeadline = std::chrono::seconds(5);
+  struct Request {
+    codec::Signed order;  // RollbackOrder, by the project's owner
+    static constexpr auto fields() { return std::tuple{codec::field("order", &Request::order)}; }
+  };
+  struct Response {
+    p2p::NodeSigned rollback;  // NumberedRollback
+    static constexpr auto fields() {
+      return std::tuple{codec::field("rollback", &Response::rollback)};
+    }
+  };
+};
+
 // Where the local provider's repositories are reached: "http://127.0.0.1:1422/git".
 struct GitBase {
   static constexpr std::string_view kName = "git_base";
@@ -339,6 +391,6 @@ struct GitBase {
 };
 
 using Commands = command::List<TakeJob, RenewLease, AppendLog, FinishJob, ListJobs, GetJob, ReadLog,
-                               GitBase, CancelJob, RetryJob>;
+                               GitBase, CancelJob, RetryJob, NumberRollback>;
 
 }  // namespace tau::patrick

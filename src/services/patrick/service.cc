@@ -423,13 +423,17 @@ Result<Order> Service::open_order(const codec::Signed& signed_order) const {
     return fail(ErrorCode::permission_denied,
                 "only the owner of project " + record->job.project.str() +
                     " may do this: the order is signed with another key");
-  const std::int64_t age = loop_.wall_unix_ms() - claimed->made_unix_ms;
-  if (age > kOrderAgeMaxMs || age < -kOrderAgeMaxMs)
-    return fail(ErrorCode::permission_denied,
-                "the order was signed " + std::to_string(std::abs(age / 1000)) + " s " +
-                    (age > 0 ? "ago" : "in the future") +
-                    " by this clock; at most 600 s are accepted. Set your machine's clock");
+  TRY_STATUS(check_age(claimed->made_unix_ms));
   return *std::move(claimed);
+}
+
+Status Service::check_age(std::int64_t made_unix_ms) const {
+  const std::int64_t now = loop_.wall_unix_ms();
+  if (made_unix_ms <= now + kOrderAgeMaxMs && made_unix_ms >= now - kOrderAgeMaxMs) return {};
+  return fail(ErrorCode::permission_denied, "the order was signed more than " +
+                                                std::to_string(kOrderAgeMaxMs / 1000) + " s " +
+                                                (made_unix_ms < now ? "ago" : "in the future") +
+                                                " by this clock. Set your machine's clock");
 }
 
 Task<Result<JobStatus>> Service::decide_cancel(CancelOrder order) {
@@ -472,6 +476,37 @@ Task<Result<RetryJob::Response>> Service::handle(command::Peer, RetryJob::Reques
   CO_TRY_SYNC(auto order, open_order<RetryOrder>(request.order));
   CO_TRY(auto status, to_the_end(decide_retry(std::move(order))));
   co_return RetryJob::Response{std::move(status)};
+}
+
+Task<Result<std::uint64_t>> Service::decide_seq(ProjectId project, std::string branch) {
+  CO_TRY(const auto permit, deciding_.acquire());
+  const BranchRecord* known = jobs_.branch(project, branch);
+  if (!known)
+    co_return fail(ErrorCode::not_found, "nothing was ever pushed to branch " + branch +
+                                             " of project " + project.str() + " here");
+  Change change;
+  change.branch = *known;
+  const std::uint64_t seq = ++change.branch->seq;
+  CO_TRY_STATUS(commit(std::move(change)));
+  co_return seq;
+}
+
+Task<Result<NumberRollback::Response>> Service::handle(command::Peer,
+                                                       NumberRollback::Request request) {
+  const auto claimed = codec::from_cbor<RollbackOrder>(request.order.body);
+  if (!claimed) co_return fail(Error(claimed.error()).context("the order"));
+  CO_TRY(Known known, find_project(claimed->project));
+  const crypto::PublicKey owner(known.registration.genesis.owner);
+  if (!codec::check_signature(owner, RollbackOrder::kPurpose, request.order))
+    co_return fail(ErrorCode::permission_denied,
+                   "only the owner of project " + claimed->project.str() +
+                       " may do this: the order is signed with another key");
+  CO_TRY_SYNC_STATUS(check_age(claimed->made_unix_ms));
+  NumberedRollback numbered{std::move(request.order), std::move(known.signed_registration), 0};
+  CO_TRY(numbered.seq, to_the_end(decide_seq(claimed->project, claimed->branch)));
+  log_.info("branch " + claimed->branch + " of " + claimed->project.str() + " goes back to push " +
+            std::to_string(claimed->to_seq) + ", as number " + std::to_string(numbered.seq));
+  co_return NumberRollback::Response{identity_.sign(numbered)};
 }
 
 }  // namespace tau::patrick

@@ -59,6 +59,8 @@ class Service final : public PushListener {
   Task<Result<GitBase::Response>> handle(command::Peer peer, GitBase::Request request);
   Task<Result<CancelJob::Response>> handle(command::Peer peer, CancelJob::Request request);
   Task<Result<RetryJob::Response>> handle(command::Peer peer, RetryJob::Request request);
+  Task<Result<NumberRollback::Response>> handle(command::Peer peer,
+                                                NumberRollback::Request request);
 
  private:
   struct Known {
@@ -92,6 +94,8 @@ class Service final : public PushListener {
   Result<Order> open_order(const codec::Signed& order) const;
   Task<Result<JobStatus>> decide_cancel(CancelOrder order);
   Task<Result<JobStatus>> decide_retry(RetryOrder order);
+  Status check_age(std::int64_t made_unix_ms) const;
+  Task<Result<std::uint64_t>> decide_seq(ProjectId project, std::string branch);
   Task<Status> decide_finish(PeerId monkey, FinishJob::Request request);
   Task<Status> decide_append(PeerId monkey, AppendLog::Request request);
   Task<Status> decide_expire();

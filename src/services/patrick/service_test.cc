@@ -48,6 +48,37 @@ TEST_F(PatrickService, GivesTheJobOfALostMonkeyToAnother) {
   EXPECT_EQ(s.call<GetJob>(s.client, {job, {}, 0})->job.error, "main.cc:1:1: error: no");
 }
 
+TEST_F(PatrickService, NumbersTheOwnersRollbacksAmongThePushes) {
+  Scenario s(loop_, random_, hosts());
+  (void)s.push("config", 'a');
+  const auto before = s.push("code", 'b');
+  RollbackOrder order;
+  order.project = s.book.project;
+  order.branch = "main";
+  order.from_seq = 2;
+  order.to_seq = 1;
+  order.made_unix_ms = loop_.wall_unix_ms();
+  const auto number = [&](const crypto::KeyPair& key) {
+    return s.call<NumberRollback>(s.client, {codec::sign_record(key, order)});
+  };
+  const auto numbered = number(s.owner);
+  ASSERT_TRUE(numbered) << numbered.error().to_string();
+  const auto record = codec::from_cbor<NumberedRollback>(numbered->rollback.record.body);
+  ASSERT_TRUE(record);
+  EXPECT_EQ(record->seq, before->seq + 1);
+  EXPECT_EQ(number(crypto::KeyPair::generate(random_)).error().code(),
+            ErrorCode::permission_denied);
+  s.stop();
+  s.kv.crash();
+  s.start();
+  EXPECT_EQ(s.push("code", 'c')->seq, before->seq + 2) << "no number comes twice";
+  order.branch = "never-pushed";
+  EXPECT_EQ(number(s.owner).error().code(), ErrorCode::not_found);
+  order.branch = "main";
+  order.made_unix_ms -= 11 * 60 * 1000;
+  EXPECT_EQ(number(s.owner).error().code(), ErrorCode::permission_denied) << "too old";
+}
+
 TEST_F(PatrickService, LosesNothingAcknowledgedWhenItsMachineDies) {
   Scenario s(loop_, random_, hosts());
   (void)s.push("config", 'a');

@@ -58,6 +58,9 @@ struct Pointer {
   // monkey::Compiled, machine code of the deployment's modules: a hint, for who believes its
   // signer.
   std::optional<codec::Cid> compiled;
+  // Of a pointer that was moved back: the seq of the push whose deployment it serves again. Absent:
+  // seq itself.
+  std::optional<std::uint64_t> push = std::nullopt;
   static constexpr auto fields() {
     return std::tuple{codec::field("project", &Pointer::project),
                       codec::field("branch", &Pointer::branch),
@@ -67,8 +70,10 @@ struct Pointer {
                       codec::field("holders", &Pointer::holders),
                       codec::field("moved", &Pointer::moved_unix_ms),
                       codec::field("fence", &Pointer::fence),
-                      codec::field("compiled", &Pointer::compiled)};
+                      codec::field("compiled", &Pointer::compiled),
+                      codec::field("push", &Pointer::push)};
   }
+  std::uint64_t pushed_seq() const { return push.value_or(seq); }
   std::pair<std::uint64_t, std::uint64_t> version() const { return {seq, fence.value_or(0)}; }
   friend bool operator==(const Pointer&, const Pointer&) = default;
 };
@@ -217,6 +222,62 @@ struct GetPointer {
   using Response = Lookup::Response;
 };
 
-using Commands = command::List<Claim, Publish, Lookup, Resolve, GetPointer>;
+// One version of a pointer, as it stands or stood.
+struct Version {
+  std::uint64_t seq = 0;
+  std::uint64_t push = 0;  // the seq of the push that made the deployment
+  codec::Cid deployment;
+  std::int64_t moved_unix_ms = 0;
+  bool serves = false;  // as it stands now
+  static constexpr auto fields() {
+    return std::tuple{codec::field("seq", &Version::seq), codec::field("push", &Version::push),
+                      codec::field("deployment", &Version::deployment),
+                      codec::field("moved", &Version::moved_unix_ms),
+                      codec::field("serves", &Version::serves)};
+  }
+};
+
+// The versions of a pointer that are kept, newest first: as it stands, and those before it that it
+// can be moved back to. As much as this node has applied. Errors: not_found.
+struct History {
+  static constexpr std::string_view kName = "history";
+  static constexpr command::Callers kCallers = command::kEveryMember;
+  static constexpr Duration kDeadline = std::chrono::seconds(2);
+  struct Request {
+    ProjectId project;
+    std::string branch;
+    static constexpr auto fields() {
+      return std::tuple{codec::field("project", &Request::project),
+                        codec::field("branch", &Request::branch)};
+    }
+  };
+  struct Response {
+    std::vector<Version> versions;
+    static constexpr auto fields() {
+      return std::tuple{codec::field("versions", &Response::versions)};
+    }
+  };
+};
+
+// Moves a pointer back to a version of its history, under a seq that goes up as any other move's.
+// Checked: patrick's certificate and signature, the owner's registration and order; in the agreed
+// order, that the pointer still stands where the order says, and that the version is kept. The same
+// one again: success. Errors: permission_denied, failed_precondition (it stands elsewhere by now),
+// not_found (the version is not kept), already_exists (a host is another branch's by now),
+// unavailable (no majority).
+struct Rollback {
+  static constexpr std::string_view kName = "rollback";
+  static constexpr command::Callers kCallers = command::kEveryMember;
+  static constexpr Duration kDeadline = std::chrono::seconds(10);
+  struct Request {
+    p2p::NodeSigned rollback;  // patrick::NumberedRollback
+    static constexpr auto fields() {
+      return std::tuple{codec::field("rollback", &Request::rollback)};
+    }
+  };
+  using Response = Publish::Response;
+};
+
+using Commands = command::List<Claim, Publish, Lookup, Resolve, GetPointer, History, Rollback>;
 
 }  // namespace tau::tns

@@ -31,14 +31,25 @@ struct SavedName {
                       codec::field("project", &SavedName::project)};
   }
 };
+struct SavedPast {
+  std::uint64_t number = 0;
+  Pointer pointer;
+  static constexpr auto fields() {
+    return std::tuple{codec::field("number", &SavedPast::number),
+                      codec::field("pointer", &SavedPast::pointer)};
+  }
+};
+// Version 2 has history; 1 is read as one without.
+constexpr std::uint64_t kSnapshotVersion = 2;
 struct Saved {
-  std::uint64_t version = 1;
+  std::uint64_t version = kSnapshotVersion;
   std::vector<SavedName> names;
   std::vector<Pointer> pointers;
+  std::optional<std::vector<SavedPast>> history;  // in the order of their numbers
   static constexpr auto fields() {
-    return std::tuple{codec::field("version", &Saved::version),
-                      codec::field("names", &Saved::names),
-                      codec::field("pointers", &Saved::pointers)};
+    return std::tuple{
+        codec::field("version", &Saved::version), codec::field("names", &Saved::names),
+        codec::field("pointers", &Saved::pointers), codec::field("history", &Saved::history)};
   }
 };
 
@@ -124,6 +135,7 @@ Bytes Names::apply(BytesView command) {
   if (!decoded) return codec::to_cbor(refusal(decoded.error()));
   if (decoded->claim) return codec::to_cbor(apply(*decoded->claim));
   if (decoded->move) return codec::to_cbor(apply(*decoded->move));
+  if (decoded->back) return codec::to_cbor(apply(*decoded->back));
   return codec::to_cbor(refusal(Error(ErrorCode::invalid_argument, "an empty command")));
 }
 
@@ -194,6 +206,11 @@ Status Names::may_move(const MovePointer& move) const {
       return fail(ErrorCode::resource_exhausted, "this network's pointers are used up");
   }
   TRY_STATUS(may_own(to.project, move.names));
+  return may_answer(to);
+}
+
+// Whether there is room, and no host of it answers for something else.
+Status Names::may_answer(const Pointer& to) const {
   if (bytes_ + size_of(to) > kBytesMax)
     return fail(ErrorCode::resource_exhausted, "this network's room for pointers is used up");
   for (const auto& host : to.hosts) {
@@ -210,29 +227,106 @@ Status Names::may_move(const MovePointer& move) const {
 
 NamesAnswer Names::apply(const MovePointer& move) {
   if (auto s = may_move(move); !s) return refusal(s.error());
-  const Key key{move.pointer.project, move.pointer.branch};
-  NamesAnswer answer;
-  auto it = pointers_.find(key);
+  const auto it = pointers_.find({move.pointer.project, move.pointer.branch});
   if (it != pointers_.end() && it->second.version() == move.pointer.version()) {
+    NamesAnswer answer;
     answer.pointer = it->second;  // published before: the answer got lost
     return answer;
   }
+  for (const auto& name : move.names) own(move.pointer.project, name);
+  return put(move.pointer);
+}
+
+Result<Pointer> Names::target_of(const MoveBack& back, const Pointer& now) const {
+  if (back.from_seq != now.seq || back.seq <= now.seq)
+    return fail(ErrorCode::failed_precondition, "branch " + back.branch + " stands at " +
+                                                    std::to_string(now.seq) + " by now, not at " +
+                                                    std::to_string(back.from_seq) +
+                                                    ": look at its history and order it again");
+  const auto shelf = history_.find({back.project, back.branch});
+  if (shelf != history_.end()) {
+    const auto& versions = shelf->second.versions;
+    for (auto past = versions.rbegin(); past != versions.rend(); ++past)
+      if (past->pointer.seq == back.to_seq && past->pointer.deployment == back.deployment)
+        return past->pointer;
+  }
+  return fail(ErrorCode::not_found,
+              "version " + std::to_string(back.to_seq) + " of branch " + back.branch +
+                  " with this deployment is not kept; the last " + std::to_string(kHistoryMax) +
+                  " are, as far as there is room");
+}
+
+// The names of its hosts are the project's already: names are for good.
+NamesAnswer Names::apply(const MoveBack& back) {
+  NamesAnswer answer;
+  const auto it = pointers_.find({back.project, back.branch});
+  if (it == pointers_.end())
+    return refusal(Error(ErrorCode::not_found, "branch " + back.branch + " of project " +
+                                                   back.project.str() + " has no deployment"));
+  if (it->second.seq == back.seq && it->second.deployment == back.deployment) {
+    answer.pointer = it->second;  // moved before: the answer got lost
+    return answer;
+  }
+  auto target = target_of(back, it->second);
+  if (!target) return refusal(target.error());
+  target->push = target->pushed_seq();
+  target->seq = back.seq;
+  target->fence.reset();
+  target->moved_unix_ms = back.moved_unix_ms;
+  if (auto s = may_answer(*target); !s) return refusal(s.error());
+  return put(*std::move(target));
+}
+
+void Names::forget_oldest(const Key& key) {
+  const auto shelf = history_.find(key);
+  const Past& oldest = shelf->second.versions.front();
+  const std::size_t bytes = size_of(oldest.pointer);
+  kept_.erase(oldest.number);
+  history_bytes_ -= bytes;
+  shelf->second.bytes -= bytes;
+  shelf->second.versions.pop_front();
+  if (shelf->second.versions.empty()) history_.erase(shelf);
+}
+
+void Names::keep_as(std::uint64_t number, const Key& key, Pointer old) {
+  const std::size_t bytes = size_of(old);
+  Shelf& shelf = history_[key];
+  kept_.emplace(number, key);
+  history_bytes_ += bytes;
+  shelf.bytes += bytes;
+  shelf.versions.push_back({number, std::move(old)});
+}
+
+void Names::keep(const Key& key, Pointer old) {
+  keep_as(next_number_++, key, std::move(old));
+  for (auto shelf = history_.find(key);
+       shelf != history_.end() && (shelf->second.versions.size() > kHistoryMax ||
+                                   shelf->second.bytes > kHistoryBytesOfPointerMax);
+       shelf = history_.find(key))
+    forget_oldest(key);
+  while (history_bytes_ > kHistoryBytesMax) forget_oldest(Key(kept_.begin()->second));
+}
+
+NamesAnswer Names::put(Pointer to) {
+  const Key key{to.project, to.branch};
+  NamesAnswer answer;
+  auto it = pointers_.find(key);
   if (it == pointers_.end()) {
     it = pointers_.emplace(key, Pointer{}).first;
     ++pointer_counts_[key.first];
   } else {
     bytes_ -= size_of(it->second);
+    keep(key, it->second);
   }
   for (const auto& host : it->second.hosts) {
-    if (std::ranges::find(move.pointer.hosts, host) != move.pointer.hosts.end()) continue;
+    if (std::ranges::find(to.hosts, host) != to.hosts.end()) continue;
     hosts_.erase(host);
     answer.gone.push_back(host);
   }
-  for (const auto& host : move.pointer.hosts) hosts_[host] = key;
-  for (const auto& name : move.names) own(key.first, name);
-  bytes_ += size_of(move.pointer);
-  it->second = move.pointer;
-  answer.pointer = move.pointer;
+  for (const auto& host : to.hosts) hosts_[host] = key;
+  bytes_ += size_of(to);
+  answer.pointer = to;
+  it->second = std::move(to);
   answer.moved = true;
   return answer;
 }
@@ -259,17 +353,35 @@ const Pointer* Names::find(const ProjectId& project, const std::string& branch) 
   return it == pointers_.end() ? nullptr : &it->second;
 }
 
+std::vector<Version> Names::history(const ProjectId& project, const std::string& branch) const {
+  std::vector<Version> versions;
+  const auto add = [&](const Pointer& p, bool serves) {
+    versions.push_back({p.seq, p.pushed_seq(), p.deployment, p.moved_unix_ms, serves});
+  };
+  const Pointer* now = find(project, branch);
+  if (!now) return versions;
+  add(*now, true);
+  if (const auto shelf = history_.find({project, branch}); shelf != history_.end())
+    for (auto past = shelf->second.versions.rbegin(); past != shelf->second.versions.rend(); ++past)
+      add(past->pointer, false);
+  return versions;
+}
+
 Bytes Names::snapshot() const {
   Saved saved;
   for (const auto& [name, project] : names_) saved.names.push_back({name, project});
   for (const auto& [key, pointer] : pointers_) saved.pointers.push_back(pointer);
+  saved.history.emplace();
+  std::map<Key, std::size_t> next;
+  for (const auto& [number, key] : kept_)
+    saved.history->push_back({number, history_.at(key).versions[next[key]++].pointer});
   return codec::to_cbor(saved);
 }
 
 Status Names::restore(BytesView snapshot) {
   auto saved = codec::from_cbor<Saved>(snapshot);
   if (!saved) return fail(std::move(saved).error().context("snapshot of the names"));
-  if (saved->version != 1)
+  if (saved->version == 0 || saved->version > kSnapshotVersion)
     return fail(ErrorCode::data_loss, "a newer program wrote this snapshot of the names (version " +
                                           std::to_string(saved->version) + ")");
   *this = Names();
@@ -280,6 +392,13 @@ Status Names::restore(BytesView snapshot) {
     ++pointer_counts_[key.first];
     bytes_ += size_of(pointer);
     pointers_[key] = std::move(pointer);
+  }
+  for (auto& [number, pointer] : saved->history.value_or(std::vector<SavedPast>())) {
+    if (number < next_number_)
+      return fail(ErrorCode::data_loss, "snapshot of the names: its history is out of order");
+    next_number_ = number + 1;
+    const Key key{pointer.project, pointer.branch};
+    keep_as(number, key, std::move(pointer));
   }
   return {};
 }

@@ -10,6 +10,7 @@
 #pragma once
 
 #include <cstdint>
+#include <deque>
 #include <map>
 #include <optional>
 #include <string>
@@ -38,13 +39,34 @@ struct MovePointer {
                       codec::field("names", &MovePointer::names)};
   }
 };
+// The pointer goes back to a version that is kept, as `seq`.
+struct MoveBack {
+  ProjectId project;
+  std::string branch;
+  std::uint64_t from_seq = 0;  // it must stand there
+  std::uint64_t to_seq = 0;
+  codec::Cid deployment;
+  std::uint64_t seq = 0;
+  std::int64_t moved_unix_ms = 0;
+  static constexpr auto fields() {
+    return std::tuple{codec::field("project", &MoveBack::project),
+                      codec::field("branch", &MoveBack::branch),
+                      codec::field("from", &MoveBack::from_seq),
+                      codec::field("to", &MoveBack::to_seq),
+                      codec::field("deployment", &MoveBack::deployment),
+                      codec::field("seq", &MoveBack::seq),
+                      codec::field("moved", &MoveBack::moved_unix_ms)};
+  }
+};
 // Exactly one is there.
 struct NamesCommand {
-  std::optional<ClaimName> claim;
-  std::optional<MovePointer> move;
+  std::optional<ClaimName> claim = std::nullopt;
+  std::optional<MovePointer> move = std::nullopt;
+  std::optional<MoveBack> back = std::nullopt;
   static constexpr auto fields() {
     return std::tuple{codec::field("claim", &NamesCommand::claim),
-                      codec::field("move", &NamesCommand::move)};
+                      codec::field("move", &NamesCommand::move),
+                      codec::field("back", &NamesCommand::back)};
   }
 };
 struct NamesAnswer {
@@ -92,6 +114,11 @@ class Names final : public consensus::StateMachine {
   // So that one project cannot use up the others' part.
   static constexpr std::size_t kNamesOfProjectMax = 1'000;
   static constexpr std::size_t kPointersOfProjectMax = 500;
+  // Earlier versions, for going back: of one pointer, and of all together. What is kept longest
+  // makes room; a publish never fails for it.
+  static constexpr std::size_t kHistoryMax = 20;
+  static constexpr std::size_t kHistoryBytesOfPointerMax = 64u << 10;
+  static constexpr std::size_t kHistoryBytesMax = 16u << 20;
 
   Bytes apply(BytesView command) override;
   Bytes snapshot() const override;
@@ -106,13 +133,23 @@ class Names final : public consensus::StateMachine {
   // Null: nothing is deployed there.
   const Pointer* find(std::string_view host) const;
   const Pointer* find(const ProjectId& project, const std::string& branch) const;
+  // Newest first, with the pointer as it stands; empty: nothing is deployed there.
+  std::vector<Version> history(const ProjectId& project, const std::string& branch) const;
   std::size_t name_count() const { return names_.size(); }
+  std::size_t history_bytes() const { return history_bytes_; }
 
  private:
   using Key = std::pair<ProjectId, std::string>;
   NamesAnswer apply(const ClaimName& claim);
   NamesAnswer apply(const MovePointer& move);
+  NamesAnswer apply(const MoveBack& back);
+  Result<Pointer> target_of(const MoveBack& back, const Pointer& now) const;
   Status may_move(const MovePointer& move) const;
+  Status may_answer(const Pointer& to) const;
+  NamesAnswer put(Pointer to);
+  void keep(const Key& key, Pointer old);
+  void keep_as(std::uint64_t number, const Key& key, Pointer old);
+  void forget_oldest(const Key& key);
   Status may_own(const ProjectId& project, const std::vector<std::string>& names) const;
   bool own(const ProjectId& project, const std::string& name);
 
@@ -122,6 +159,19 @@ class Names final : public consensus::StateMachine {
   std::map<std::string, Key, std::less<>> hosts_;
   std::map<ProjectId, std::size_t> name_counts_, pointer_counts_;
   std::size_t bytes_ = 0;
+
+  struct Past {
+    std::uint64_t number = 0;  // counts what is kept, of all pointers
+    Pointer pointer;
+  };
+  struct Shelf {
+    std::deque<Past> versions;  // oldest first
+    std::size_t bytes = 0;
+  };
+  std::map<Key, Shelf> history_;
+  std::map<std::uint64_t, Key> kept_;  // whose each number is
+  std::uint64_t next_number_ = 1;
+  std::size_t history_bytes_ = 0;
 };
 
 }  // namespace tau::tns

@@ -34,6 +34,11 @@ struct Book {
     to->pointer.deployment = deployment(content);
     return run({std::nullopt, *to});
   }
+  NamesAnswer back(ProjectId project, const std::string& branch, std::uint64_t from,
+                   std::uint64_t to, int content, std::uint64_t seq) {
+    MoveBack back{std::move(project), branch, from, to, deployment(content), seq, 7};
+    return run({std::nullopt, std::nullopt, std::move(back)});
+  }
   static ErrorCode code(const NamesAnswer& a) { return static_cast<ErrorCode>(a.code); }
   Names names;
 };
@@ -150,6 +155,80 @@ TEST(Names, RulesRefuseWhatCannotBeOwned) {
     EXPECT_FALSE(kRules.name_of(kept)) << kept << " is the network's own";
 }
 
+TEST(Names, APointerGoesBackAndOnWhileItsSeqGoesUp) {
+  Book b;
+  for (int seq = 1; seq <= 3; ++seq) b.move(kAnn, "main", seq, seq, {"hello.x.localhost"});
+  const auto back = b.back(kAnn, "main", 3, 1, 1, 4);
+  ASSERT_TRUE(back.moved) << back.message;
+  EXPECT_EQ(back.pointer->seq, 4u);
+  EXPECT_EQ(back.pointer->pushed_seq(), 1u);
+  EXPECT_EQ(b.names.find("hello.x.localhost")->deployment, deployment(1));
+  const auto again = b.back(kAnn, "main", 3, 1, 1, 4);
+  EXPECT_EQ(again.code, 0u) << "the answer got lost";
+  EXPECT_FALSE(again.moved);
+  // What was pushed before it comes too late, what is pushed after it goes on.
+  EXPECT_EQ(b.code(b.move(kAnn, "main", 3, 3, {"hello.x.localhost"}, 9)),
+            ErrorCode::failed_precondition);
+  EXPECT_TRUE(b.move(kAnn, "main", 5, 5, {"hello.x.localhost"}).moved);
+  EXPECT_EQ(b.names.find(kAnn, "main")->pushed_seq(), 5u);
+  // Back to what was itself a step back.
+  const auto once_more = b.back(kAnn, "main", 5, 4, 1, 6);
+  ASSERT_TRUE(once_more.moved) << once_more.message;
+  EXPECT_EQ(once_more.pointer->pushed_seq(), 1u);
+  std::vector<std::uint64_t> seqs;
+  for (const auto& version : b.names.history(kAnn, "main")) seqs.push_back(version.seq);
+  EXPECT_THAT(seqs, testing::ElementsAre(6, 5, 4, 3, 2, 1));
+  EXPECT_TRUE(b.names.history(kAnn, "main").front().serves);
+}
+
+TEST(Names, GoingBackIsRefusedFromElsewhereAndToWhatIsNotKept) {
+  Book b;
+  for (int seq = 1; seq <= 2; ++seq) b.move(kAnn, "main", seq, seq, {"hello.x.localhost"});
+  const Bytes before = b.names.snapshot();
+  EXPECT_EQ(b.code(b.back(kAnn, "main", 1, 1, 1, 3)), ErrorCode::failed_precondition) << "from";
+  EXPECT_EQ(b.code(b.back(kAnn, "main", 2, 1, 1, 2)), ErrorCode::failed_precondition) << "seq";
+  EXPECT_EQ(b.code(b.back(kAnn, "main", 2, 1, 9, 3)), ErrorCode::not_found) << "deployment";
+  EXPECT_EQ(b.code(b.back(kAnn, "main", 2, 7, 1, 3)), ErrorCode::not_found) << "version";
+  EXPECT_EQ(b.code(b.back(kAnn, "dev", 2, 1, 1, 3)), ErrorCode::not_found) << "branch";
+  EXPECT_EQ(b.code(b.back(kBob, "main", 2, 1, 1, 3)), ErrorCode::not_found) << "project";
+  EXPECT_EQ(b.names.snapshot(), before);
+}
+
+TEST(Names, GoingBackTakesNoHostThatAnswersForAnotherBranchByNow) {
+  Book b;
+  b.move(kAnn, "feature/a", 1, 1, {"hello.x.localhost"});
+  b.move(kAnn, "feature/a", 2, 2, {});
+  b.move(kAnn, "feature-a", 1, 3, {"hello.x.localhost"});  // the same preview host
+  const auto refused = b.back(kAnn, "feature/a", 2, 1, 1, 3);
+  EXPECT_EQ(b.code(refused), ErrorCode::already_exists);
+  EXPECT_EQ(b.names.find("feature-a--hello.x.localhost")->branch, "feature-a");
+}
+
+TEST(Names, HistoryIsBoundedByCountByBytesAndInAll) {
+  Book b;
+  for (int seq = 1; seq <= 50; ++seq) b.move(kAnn, "main", seq, seq, {"hello.x.localhost"});
+  EXPECT_EQ(b.names.history(kAnn, "main").size(), Names::kHistoryMax + 1);
+  EXPECT_EQ(b.names.history(kAnn, "main").back().seq, 30u);
+  // 20 KiB of hosts each: three fit 64 KiB.
+  std::vector<std::string> hosts;
+  for (int i = 0; i < 80; ++i)
+    hosts.push_back(std::string(60, 'a') + "." + std::string(60, 'b') + "." + std::string(60, 'c') +
+                    ".h" + std::to_string(100 + i) + ".example.com");
+  for (int seq = 1; seq <= 6; ++seq) ASSERT_TRUE(b.move(kBob, "main", seq, seq, hosts).moved);
+  EXPECT_EQ(b.names.history(kBob, "main").size(), 4u);
+  // What is kept longest makes room for all.
+  for (int i = 0; i < 340; ++i) {
+    const ProjectId project("p" + std::to_string(i));
+    std::vector<std::string> own;
+    for (int h = 0; h < 80; ++h) own.push_back("p" + std::to_string(i) + "." + hosts[h]);
+    for (int seq = 1; seq <= 5; ++seq)
+      ASSERT_TRUE(b.move(project, "main", seq, seq, own).moved) << i;
+  }
+  EXPECT_LE(b.names.history_bytes(), Names::kHistoryBytesMax);
+  EXPECT_EQ(b.names.history(kAnn, "main").size(), 1u);
+  EXPECT_EQ(b.names.history(ProjectId("p339"), "main").size(), 4u);
+}
+
 TEST(Names, OneProjectCannotTakeThemAll) {
   Book b;
   for (std::size_t i = 0; i < Names::kNamesOfProjectMax; ++i)
@@ -164,6 +243,8 @@ TEST(Names, ASnapshotIsTheWholeState) {
   b.claim(kBob, "bob.x.localhost");
   b.move(kAnn, "main", 3, 3, {"hello.x.localhost", "www.example.com"});
   b.move(kAnn, "dev", 4, 4, {"hello.x.localhost"});
+  b.move(kAnn, "main", 5, 5, {"hello.x.localhost", "www.example.com"});
+  b.move(kAnn, "dev", 6, 6, {"hello.x.localhost"});
   Book other;
   other.claim(kBob, "gone.x.localhost");
   ASSERT_TRUE(other.names.restore(b.names.snapshot()));
@@ -171,6 +252,12 @@ TEST(Names, ASnapshotIsTheWholeState) {
   EXPECT_EQ(*other.names.find("www.example.com"), *b.names.find("www.example.com"));
   EXPECT_FALSE(other.names.owner_of(kRules, "gone.x.localhost"));
   EXPECT_EQ(other.code(other.move(kAnn, "main", 2, 2, {})), ErrorCode::failed_precondition);
+  // Also in what it does next: both keep counting alike.
+  for (Book* book : {&b, &other}) {
+    book->move(kAnn, "dev", 7, 7, {});
+    EXPECT_TRUE(book->back(kAnn, "main", 5, 3, 3, 8).moved);
+  }
+  EXPECT_EQ(other.names.snapshot(), b.names.snapshot());
   EXPECT_FALSE(other.names.restore(as_bytes("nonsense")));
 }
 

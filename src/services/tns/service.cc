@@ -101,7 +101,12 @@ Task<Result<Claim::Response>> Service::handle(command::Peer, Claim::Request requ
   command.claim = ClaimName{registration.project(), rules_.name_of_label(registration.label)};
   const auto answer = co_await decide(std::move(command));
   if (!answer) co_return fail(answer.error());
-  if (answer->moved) log_.info("claimed " + rules_.name_of_label(registration.label));
+  if (answer->moved) {
+    const std::string name = rules_.name_of_label(registration.label);
+    log_.info("claimed " + name);
+    // So that "nobody has claimed it" is forgotten. As a move to nothing: older nodes read it, too.
+    tell(Moved{registration.project(), std::string(kMainBranch), 0, {name}});
+  }
   co_return Claim::Response{};
 }
 
@@ -156,6 +161,50 @@ Result<MovePointer> Service::check_chain(const Publish::Request& request) const 
 Task<Result<Publish::Response>> Service::handle(command::Peer, Publish::Request request) {
   NamesCommand command;
   CO_TRY_SYNC(command.move, check_chain(request));
+  co_return co_await move_by(std::move(command));
+}
+
+// The owner's order, with the number that patrick gave it.
+Result<MoveBack> Service::check_order(const p2p::NodeSigned& rollback) const {
+  const auto now = loop_.wall_unix_ms();
+  auto numbered =
+      p2p::open_node_signed<patrick::NumberedRollback>(admission_, patrick::kRole, rollback, now);
+  if (!numbered) return fail(std::move(numbered).error().context("the rollback"));
+  auto registration = auth::open_registration(numbered->record.registration);
+  if (!registration)
+    return fail(std::move(registration).error().context("the owner's registration"));
+  const crypto::PublicKey owner(registration->genesis.owner);
+  auto order = codec::open_record<patrick::RollbackOrder>(owner, numbered->record.order);
+  if (!order) return fail(std::move(order).error().context("the owner's order"));
+  if (order->project != registration->project())
+    return chain_broken("the order is for project " + order->project.str().substr(0, 100) +
+                        ", its registration for " + registration->project().str());
+  TRY_STATUS(check_branch(order->branch));
+  return MoveBack{order->project,
+                  order->branch,
+                  order->from_seq,
+                  order->to_seq,
+                  order->deployment,
+                  numbered->record.seq,
+                  now};
+}
+
+Task<Result<Rollback::Response>> Service::handle(command::Peer, Rollback::Request request) {
+  NamesCommand command;
+  CO_TRY_SYNC(command.back, check_order(request.rollback));
+  co_return co_await move_by(std::move(command));
+}
+
+Task<Result<History::Response>> Service::handle(command::Peer, History::Request request) {
+  CO_TRY_SYNC_STATUS(check_branch(request.branch));
+  History::Response response{names_.history(request.project, request.branch)};
+  if (!response.versions.empty()) co_return response;
+  CO_TRY_SYNC_STATUS(ready());
+  co_return fail(ErrorCode::not_found, "branch " + request.branch + " of project " +
+                                           request.project.str() + " has no deployment");
+}
+
+Task<Result<Publish::Response>> Service::move_by(NamesCommand command) {
   auto answer = co_await decide(std::move(command));
   if (!answer) {
     log_.info("refused a publication: " + answer.error().message());
@@ -172,7 +221,11 @@ void Service::announce(const Pointer& pointer, const std::vector<std::string>& g
   log_.info("push " + std::to_string(pointer.seq) + " of " + pointer.branch + " serves " +
             (pointer.hosts.empty() ? "no host" : pointer.hosts[0]) + ": " +
             pointer.deployment.to_string());
-  // A hint: without it, clients look again when their lease ends.
+  tell(moved);
+}
+
+// A hint: without it, clients look again when their lease ends.
+void Service::tell(const Moved& moved) {
   const auto sent = host_.publish(std::string(kMovedTopic), codec::to_cbor(moved));
   if (!sent) log_.debug("gossip: " + sent.error().to_string());
   if (on_moved_) on_moved_(moved);

@@ -48,15 +48,20 @@ class Service {
   Task<Result<Lookup::Response>> handle(command::Peer from, Lookup::Request request);
   Task<Result<Resolve::Response>> handle(command::Peer from, Resolve::Request request);
   Task<Result<GetPointer::Response>> handle(command::Peer from, GetPointer::Request request);
+  Task<Result<History::Response>> handle(command::Peer from, History::Request request);
+  Task<Result<Rollback::Response>> handle(command::Peer from, Rollback::Request request);
 
   const consensus::Group& group() const { return group_; }
   const Names& names() const { return names_; }
 
  private:
   Result<MovePointer> check_chain(const Publish::Request& request) const;
+  Result<MoveBack> check_order(const p2p::NodeSigned& rollback) const;
+  Task<Result<Publish::Response>> move_by(NamesCommand command);
   Task<Result<NamesAnswer>> decide(NamesCommand command);
   Status ready() const;
   p2p::NodeSigned sign(const Pointer& pointer);
+  void tell(const Moved& moved);
   void announce(const Pointer& pointer, const std::vector<std::string>& gone);
 
   runtime::Loop& loop_;
