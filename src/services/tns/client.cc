@@ -1,8 +1,18 @@
 #include "services/tns/client.h"
 
+#include <algorithm>
+#include <chrono>
 #include <utility>
 
 namespace tau::tns {
+namespace {
+
+// A silent node must leave time for the next one; a round trip around the world takes a third.
+constexpr Duration kAnswerTime = std::chrono::seconds(1);
+constexpr Duration kDistrust = std::chrono::seconds(30);
+constexpr std::size_t kDistrustedMax = 256;  // many more than a network has tns nodes
+
+}  // namespace
 
 using Kept = std::shared_ptr<const Pointer>;
 
@@ -59,6 +69,8 @@ void Client::note_moved(const Moved& moved) {
     const bool old_news = known && known->project == moved.project &&
                           known->branch == moved.branch && known->version() >= moved.version();
     if (!old_news) it->second.suspect = true;
+    if (known && known->project == moved.project && known->branch == moved.branch)
+      it->second.heard = std::max(it->second.heard, moved.version());
   }
   for (auto& handler : moved_handlers_) handler(moved);
 }
@@ -86,6 +98,7 @@ std::shared_ptr<const Pointer> Client::cached(const std::string& host) {
   const Age age = age_of(*entry);
   if (age == Age::old) return nullptr;
   const Kept pointer = entry->pointer;
+  ++(age == Age::quiet ? counters_.stale : counters_.hits);
   if (age == Age::soft) (void)fly(host);
   return pointer;
 }
@@ -96,35 +109,46 @@ Task<Result<Client::Found>> Client::lookup(std::string host) {
   Kept stale;
   if (const Entry* entry = find(host)) {
     const Age age = age_of(*entry);
-    if (age == Age::fresh && !entry->pointer) co_return fail(ErrorCode::not_found, entry->absent);
+    if (age == Age::fresh && !entry->pointer) {
+      ++counters_.hits_negative;
+      co_return fail(ErrorCode::not_found, entry->absent);
+    }
     stale = entry->pointer;
-    if (age == Age::quiet) co_return Found{stale, Source::stale};
+    if (age == Age::quiet) co_return as_it_was(std::move(stale));
     if (age == Age::soft) (void)fly(host);
-    if (age != Age::old) co_return Found{stale, Source::cache};
+    if (age != Age::old) {
+      ++counters_.hits;
+      co_return Found{std::move(stale), Source::cache};
+    }
   }
   const auto flight = fly(host);
   if (!flight) {
-    if (stale) co_return Found{stale, Source::stale};
+    if (stale) co_return as_it_was(std::move(stale));
     co_return fail(ErrorCode::resource_exhausted,
                    "too many names are being looked up at once; try again");
   }
   Duration limit = Lookup::kDeadline;
   if (stale) {  // one wait for a silent tns, not one for each request
     limit = options_.refresh_wait - (loop_.now() - flight->since);
-    if (limit <= Duration::zero()) co_return Found{stale, Source::stale};
+    if (limit <= Duration::zero()) co_return as_it_was(std::move(stale));
   }
   const auto waited =
       co_await runtime::with_deadline(limit, "looking up " + host, wait_for(flight));
   if (!waited) {
     if (stale && waited.error().code() != ErrorCode::cancelled)
-      co_return Found{stale, Source::stale};
+      co_return as_it_was(std::move(stale));
     co_return fail(waited.error());
   }
   const auto& result = *flight->result;
   if (result) co_return Found{*result, Source::network};
   // A clear "no" of tns ends what was served; silence does not.
-  if (stale && result.error().code() != ErrorCode::not_found) co_return Found{stale, Source::stale};
+  if (stale && result.error().code() != ErrorCode::not_found) co_return as_it_was(std::move(stale));
   co_return fail(result.error());
+}
+
+Client::Found Client::as_it_was(Kept pointer) {
+  ++counters_.stale;
+  return {std::move(pointer), Source::stale};
 }
 
 Task<Status> Client::wait_for(std::shared_ptr<Flight> flight) {
@@ -145,16 +169,29 @@ Task<void> Client::refresh(std::string host, std::shared_ptr<Flight> flight) {
   // So that who started it sees it in flight even when the answer is at hand.
   (void)co_await runtime::yield();
   Lookup::Request question{host};
+  Kept before;
+  Version heard;
   if (const auto it = entries_.find(host); it != entries_.end() && it->second.pointer) {
-    const Pointer& seen = *it->second.pointer;
-    question.seen = Seen{seen.project, seen.branch, seen.seq, seen.fence};
+    before = it->second.pointer;
+    heard = std::exchange(it->second.heard, {});
+    question.seen = Seen{before->project, before->branch, before->seq, before->fence};
   }
-  auto answer = co_await ask(std::move(question));
+  Result<Pointer> answer = fail(ErrorCode::unavailable, "");
+  if (before && heard > before->version()) {
+    // Replicas learn of a move a little later than gossip does.
+    Lookup::Request newer = question;
+    newer.seen->seq = heard.first;
+    newer.seen->fence = heard.second;
+    answer = co_await ask(std::move(newer), before);
+  }
+  // None has it: gossip may lie.
+  if (!answer && answer.error().code() == ErrorCode::unavailable)
+    answer = co_await ask(std::move(question), before);
   Result<Kept> result = fail(ErrorCode::unavailable, "");
   const auto it = entries_.find(host);
   const Kept known = it == entries_.end() ? nullptr : it->second.pointer;
   if (answer) {
-    // A tns node that lags behind its group does not take us back.
+    // While it was under way, another answer may have come that is newer.
     const bool older = known && known->project == answer->project &&
                        known->branch == answer->branch && known->version() > answer->version();
     result = older ? known : Kept(std::make_shared<const Pointer>(*std::move(answer)));
@@ -176,9 +213,89 @@ Task<void> Client::refresh(std::string host, std::shared_ptr<Flight> flight) {
     flights_.erase(mine);
 }
 
-Task<Result<Pointer>> Client::ask(Lookup::Request question) {
-  CO_TRY(const auto response, caller_.call_any<Lookup>(kRole, kProtocol, std::move(question)));
-  co_return open(response.pointer);
+std::vector<PeerId> Client::askable() {
+  auto peers = caller_.peers_with_role(kRole);
+  if (peers.size() > 1)
+    std::ranges::rotate(peers, peers.begin() + static_cast<std::ptrdiff_t>(turn_++ % peers.size()));
+  std::ranges::partition(peers, [&](const PeerId& peer) { return peer == host_.id(); });
+  std::ranges::partition(peers, [&](const PeerId& peer) {
+    const auto it = distrusted_.find(peer);
+    return it == distrusted_.end() || loop_.now() >= it->second;
+  });
+  return peers;
+}
+
+Result<Pointer> Client::check(const PeerId& peer, const std::string& host,
+                              const p2p::NodeSigned& answer) const {
+  auto opened = p2p::open_node_signed<Pointer>(admission_, kRole, answer, loop_.wall_unix_ms());
+  if (!opened) return fail(std::move(opened).error());
+  if (opened->signer.peer != peer)
+    return fail(ErrorCode::permission_denied, "another node signed it");
+  if (std::ranges::find(opened->record.hosts, host) == opened->record.hosts.end())
+    return fail(ErrorCode::permission_denied, "it does not answer " + host);
+  return std::move(opened->record);
+}
+
+void Client::refuse(const PeerId& peer, const Error& why) {
+  ++counters_.refused;
+  if (distrusted_.size() >= kDistrustedMax) distrusted_.clear();
+  TimePoint& until = distrusted_[peer];
+  // Said once a while: what others send must not fill the disk.
+  if (loop_.now() >= until)
+    log_.warning("tns node " + peer.str() +
+                 " answered what is not to be believed: " + why.message());
+  until = loop_.now() + kDistrust;
+}
+
+Task<Result<Pointer>> Client::ask(Lookup::Request question, Kept known) {
+  const TimePoint until = loop_.now() + Lookup::kDeadline;
+  const auto peers = askable();
+  Error last(ErrorCode::unavailable, "no live node with the role \"tns\" is connected");
+  std::optional<Error> no;         // said by one
+  std::optional<ProjectId> other;  // said by one: the host is that project's
+  for (const PeerId& peer : peers) {
+    const Duration left = until - loop_.now();
+    if (left <= Duration::zero()) break;
+    ++counters_.asked;
+    const auto response = co_await caller_.call<Lookup>(peer, kProtocol, question,
+                                                        std::min<Duration>(left, kAnswerTime));
+    if (!response) {
+      const ErrorCode code = response.error().code();
+      const bool passing = code == ErrorCode::unavailable || code == ErrorCode::unimplemented ||
+                           code == ErrorCode::deadline_exceeded;
+      const bool alone = !known || no || peers.size() == 1;
+      if (!passing && (code != ErrorCode::not_found || alone))
+        co_return fail(Error(response.error()).context("lookup"));
+      if (code == ErrorCode::not_found) no = response.error();
+      last = passing ? response.error()
+                     : Error(ErrorCode::unavailable, "one tns node alone says that it is gone");
+      continue;
+    }
+    auto pointer = check(peer, question.host, response->pointer);
+    if (!pointer) {
+      refuse(peer, pointer.error());
+      // Not not_found and not permission_denied: for who asked, tns gave no usable answer.
+      last =
+          Error(ErrorCode::unavailable, "tns answered with a pointer that is not to be believed: " +
+                                            pointer.error().message());
+      continue;
+    }
+    // Names are for good.
+    if (known && known->project != pointer->project && other != pointer->project &&
+        peers.size() > 1) {
+      other = pointer->project;
+      last = Error(ErrorCode::unavailable, "one tns node alone says that it is another project's");
+      refuse(peer, last);
+      continue;
+    }
+    if (known && known->project == pointer->project && known->branch == pointer->branch &&
+        pointer->version() < known->version()) {
+      last = Error(ErrorCode::unavailable, "the tns node lags behind");
+      continue;
+    }
+    co_return pointer;
+  }
+  co_return fail(std::move(last).context("lookup"));
 }
 
 Result<Pointer> Client::open(const p2p::NodeSigned& signed_pointer) const {
@@ -197,7 +314,7 @@ void Client::keep(const std::string& host, Kept pointer, std::string absent) {
   const std::size_t most = pointer ? options_.hosts_max : options_.negative_hosts_max;
   order.push_front(host);
   entries_[host] =
-      Entry{std::move(pointer), std::move(absent), loop_.now(), false, {}, order.begin()};
+      Entry{std::move(pointer), std::move(absent), loop_.now(), false, {}, {}, order.begin()};
   while (order.size() > most) {
     const std::string last = order.back();
     drop(last);

@@ -9,6 +9,12 @@
 // `refresh_wait`; then, if tns is silent, the old answer is served, and for one lease without
 // asking.
 //
+// A tns node is asked at a time, another one each time, and the next when it gives no usable
+// answer: one that is silent or lags, one whose pointer is not signed by itself or does not answer
+// the host. Where several are connected, none alone takes away what was found: neither its "no" nor
+// a pointer of another project is believed before a second one says the same. One that said what is
+// not to be believed is logged, counted, and asked last for a while.
+//
 // Loop thread only. Owns its refreshes: stop() cancels and awaits them. One Client per node.
 #pragma once
 
@@ -80,13 +86,22 @@ class Client {
   void on_moved(std::function<void(const Moved&)> handler);
 
   std::size_t cached_hosts() const { return entries_.size(); }
+  struct Counters {
+    std::uint64_t hits = 0, hits_negative = 0;  // answered from the cache
+    std::uint64_t stale = 0;                    // served though no tns confirmed it
+    std::uint64_t asked = 0;                    // questions to tns nodes
+    std::uint64_t refused = 0;                  // answers that were not to be believed
+  };
+  const Counters& counters() const { return counters_; }
 
  private:
+  using Version = std::pair<std::uint64_t, std::uint64_t>;  // Pointer::version()
   struct Entry {
     std::shared_ptr<const Pointer> pointer;  // null: known to be absent
     std::string absent;                      // then why, for the error
     TimePoint checked;
     bool suspect = false;   // gossip named it: look again before the next use
+    Version heard = {};     // by gossip, of the same pointer: a replica that has less lags
     TimePoint quiet_until;  // the last refresh failed: served as it is until then
     std::list<std::string>::iterator place;
   };
@@ -105,7 +120,12 @@ class Client {
 
   std::shared_ptr<Flight> fly(const std::string& host);  // null: too many already
   Task<void> refresh(std::string host, std::shared_ptr<Flight> flight);
-  Task<Result<Pointer>> ask(Lookup::Request question);
+  Task<Result<Pointer>> ask(Lookup::Request question, std::shared_ptr<const Pointer> known);
+  std::vector<PeerId> askable();
+  Result<Pointer> check(const PeerId& peer, const std::string& host,
+                        const p2p::NodeSigned& answer) const;
+  void refuse(const PeerId& peer, const Error& why);
+  Found as_it_was(std::shared_ptr<const Pointer> pointer);
   static Task<Status> wait_for(std::shared_ptr<Flight> flight);
   Result<Pointer> open(const p2p::NodeSigned& signed_pointer) const;
   void keep(const std::string& host, std::shared_ptr<const Pointer> pointer, std::string absent);
@@ -122,6 +142,9 @@ class Client {
   std::list<std::string> positive_, negative_;  // most recently used first
   std::map<std::string, std::shared_ptr<Flight>> flights_;
   std::vector<std::function<void(const Moved&)>> moved_handlers_;
+  std::size_t turn_ = 0;
+  std::map<PeerId, TimePoint> distrusted_;  // until when
+  Counters counters_;
   std::shared_ptr<Client*> self_;  // what gossip handlers hold: null after stop()
   std::unique_ptr<runtime::TaskGroup> tasks_;
   bool running_ = false;

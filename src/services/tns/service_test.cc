@@ -108,7 +108,7 @@ TEST(TnsService, SaysWhetherANameIsUnknownOrEmpty) {
   Town& t = w.town;
   EXPECT_THAT(t.lookup(kHello[0]).error().message(), testing::HasSubstr("nobody has claimed"));
   ASSERT_TRUE(t.claim(t.owner, "hello"));
-  t.pass(1s);
+  t.pass(20ms);  // gossip ends what was remembered, long before its own time is over
   EXPECT_THAT(t.lookup(kHello[0]).error().message(), testing::HasSubstr("nothing is deployed"));
 }
 
@@ -121,6 +121,53 @@ TEST(TnsService, APreviewIsServedBesideMain) {
   EXPECT_EQ(t.lookup("dev--hello.x.localhost")->pointer->seq, 2u);
   EXPECT_EQ(t.lookup("hello.x.localhost")->pointer->seq, 1u);
   EXPECT_EQ(routed_host(*preview, "dev--hello.x.localhost"), "hello.x.localhost");
+}
+
+TEST(TnsService, MovesBackByTheOwnersOrderOnly) {
+  World w;
+  Town& t = w.town;
+  for (int seq = 1; seq <= 2; ++seq) ASSERT_TRUE(t.publish(t.chain(seq, kHello)));
+  ASSERT_EQ(t.lookup(kHello[0])->pointer->seq, 2u);
+  const auto r = t.registration(t.owner, "hello");
+  const auto thief = crypto::KeyPair::generate(w.random);
+  const patrick::RollbackOrder order{
+      r.project(), "main", 2, 1, t.chain(1, {}).receipt.deployment, 1};
+  const auto numbered = [&](const crypto::KeyPair& key, const auth::Registration& of) {
+    return patrick::NumberedRollback{codec::sign_record(key, order), codec::sign_record(key, of),
+                                     3};
+  };
+  const auto ask = [&](p2p::NodeSigned item) {
+    return block_on(w.loop,
+                    t.substrate.caller.call_any<Rollback>(kRole, kProtocol, {std::move(item)}));
+  };
+  const auto refused = [&](p2p::NodeSigned item) {
+    const auto answer = ask(std::move(item));
+    return answer ? ErrorCode::unknown : answer.error().code();
+  };
+  EXPECT_EQ(refused(t.patrick.identity.sign(numbered(thief, r))), ErrorCode::permission_denied)
+      << "not the owner's key";
+  EXPECT_EQ(refused(t.patrick.identity.sign(numbered(thief, t.registration(thief, "hello")))),
+            ErrorCode::permission_denied)
+      << "the owner of something else";
+  EXPECT_EQ(refused(t.monkey.identity.sign(numbered(t.owner, r))), ErrorCode::permission_denied)
+      << "no patrick numbered it";
+  EXPECT_EQ(t.lookup(kHello[0])->pointer->seq, 2u);
+
+  const auto before = w.loop.now();
+  const auto moved = ask(t.patrick.identity.sign(numbered(t.owner, r)));
+  ASSERT_TRUE(moved) << moved.error().to_string();
+  EXPECT_TRUE(t.wait([&] { return t.lookup(kHello[0])->pointer->seq == 3; }));
+  EXPECT_LT(w.loop.now() - before, 100ms) << "gossip tells who serves";
+  EXPECT_EQ(t.lookup(kHello[0])->pointer->deployment, order.deployment);
+  EXPECT_EQ(t.lookup(kHello[0])->pointer->pushed_seq(), 1u);
+  EXPECT_TRUE(ask(t.patrick.identity.sign(numbered(t.owner, r)))) << "told again";
+  const auto history = block_on(
+      w.loop, t.substrate.caller.call_any<History>(kRole, kProtocol, {r.project(), "main"}));
+  ASSERT_TRUE(history);
+  ASSERT_EQ(history->versions.size(), 3u);
+  EXPECT_TRUE(history->versions[0].serves);
+  EXPECT_EQ(history->versions[0].push, 1u);
+  EXPECT_TRUE(t.publish(t.chain(4, kHello))) << "a later push goes on from there";
 }
 
 TEST(TnsService, APublishTakesOneSyncAndTheWayThere) {
@@ -312,6 +359,98 @@ TEST(TnsClient, MadeUpNamesAreBoundedAndPushOutNoRealOne) {
   w.cut();
   EXPECT_TRUE(t.lookup(kHello[0]));
   EXPECT_EQ(t.lookup("bad host").error().code(), ErrorCode::invalid_argument);
+}
+
+// A tns node of three that lies as it is told to.
+struct Liar {
+  std::function<Result<Lookup::Response>()> lie;
+  int asked = 0;
+  Task<Result<Lookup::Response>> handle(command::Peer, Lookup::Request) {
+    ++asked;
+    co_return lie();
+  }
+};
+
+TEST(TnsClient, ALyingTnsNodeOfSeveralTakesNothingAwayAndIsToldOn) {
+  World w({}, 3);
+  Town& t = w.town;
+  ASSERT_TRUE(t.wait_leader());
+  ASSERT_TRUE(t.publish(t.chain(1, kHello)));
+  ASSERT_TRUE(t.wait([&] { return bool(t.lookup(kHello[0])); }));
+  const Pointer truth = *t.lookup(kHello[0])->pointer;
+  TnsNode& node = t.nodes.back();
+  t.down(node);
+  ASSERT_TRUE(t.wait_leader());
+  Pointer lie = truth;
+  Liar liar;
+  node.member.router.serve(kProtocol, liar, command::List<Lookup>{});
+  const auto signed_by = [&](command::Member& who) {
+    return [&who, &lie] { return Lookup::Response{who.identity.sign(lie)}; };
+  };
+  const auto holds_against = [&](const char* what, std::function<Result<Lookup::Response>()> how) {
+    liar.lie = std::move(how);
+    liar.asked = 0;
+    for (int i = 0; i < 40; ++i) {
+      t.pass(2100ms);  // older than what is served unasked
+      const auto found = t.lookup(kHello[0]);
+      ASSERT_TRUE(found) << what << ": " << found.error().to_string();
+      EXPECT_EQ(*found->pointer, truth) << what;
+      EXPECT_EQ(found->source, Client::Source::network) << what;
+    }
+    EXPECT_GT(liar.asked, 0) << what;
+  };
+  holds_against("gone", [] { return fail(ErrorCode::not_found, "gone"); });
+  lie.seq = 0;
+  holds_against("an old one", signed_by(node.member));
+  const auto refused = t.client.counters().refused;
+  lie = truth;
+  lie.project = ProjectId("thief");
+  lie.seq = 99;
+  holds_against("another project's", signed_by(node.member));
+  EXPECT_GT(t.client.counters().refused, refused);
+  EXPECT_LT(liar.asked, 10) << "asked last once it was caught";
+  lie = truth;
+  lie.seq = 99;
+  lie.hosts = {"other.x.localhost"};
+  holds_against("for another host", signed_by(node.member));
+  lie.hosts = truth.hosts;
+  holds_against("signed by no tns node", signed_by(t.monkey));
+  block_on(w.loop, node.member.router.unserve(kProtocol));
+}
+
+TEST(TnsClient, AReplicaThatIsBehindGossipIsPassedOver) {
+  World w({}, 3);
+  Town& t = w.town;
+  ASSERT_TRUE(t.wait_leader());
+  ASSERT_TRUE(t.publish(t.chain(1, kHello)));
+  ASSERT_TRUE(t.wait([&] { return bool(t.lookup(kHello[0])); }));
+  for (std::uint64_t seq = 2; seq < 12; ++seq) {
+    ASSERT_TRUE(t.publish(t.chain(seq, kHello)));
+    t.pass(3ms);  // gossip is here, the next heartbeat to the followers is not
+    EXPECT_EQ(t.lookup(kHello[0])->pointer->seq, seq);
+  }
+  // Gossip of a move that never was delays, and no more.
+  const Moved lie{t.registration(t.owner, "hello").project(), "main", 1'000'000, kHello};
+  ASSERT_TRUE(t.monkey.host->publish(std::string(kMovedTopic), codec::to_cbor(lie)));
+  t.pass(50ms);
+  EXPECT_EQ(t.lookup(kHello[0])->pointer->seq, 11u);
+  ASSERT_TRUE(t.publish(t.chain(12, kHello)));
+  EXPECT_TRUE(t.wait([&] { return t.lookup(kHello[0])->pointer->seq == 12; }));
+}
+
+TEST(TnsClient, CountsWhatItServes) {
+  World w;
+  Town& t = w.town;
+  ASSERT_TRUE(t.publish(t.chain(1, kHello)));
+  for (int i = 0; i < 3; ++i) ASSERT_TRUE(t.lookup(kHello[0]));
+  for (int i = 0; i < 3; ++i) EXPECT_FALSE(t.lookup("never.x.localhost"));
+  EXPECT_EQ(t.client.counters().hits, 2u);
+  EXPECT_EQ(t.client.counters().hits_negative, 2u);
+  EXPECT_EQ(t.client.counters().asked, 2u);
+  w.cut();
+  t.pass(3s);
+  ASSERT_TRUE(t.lookup(kHello[0]));
+  EXPECT_EQ(t.client.counters().stale, 1u);
 }
 
 TEST(TnsClient, BelievesOnlyNodesThatMaySpeakForTns) {
