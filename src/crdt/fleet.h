@@ -43,6 +43,13 @@ class LossyHost final : public p2p::Host {
     return host_.certificate_of(peer);
   }
   void on_peer(p2p::PeerHandler handler) override { host_.on_peer(std::move(handler)); }
+  Status show_certificate(Bytes certificate) override {
+    return host_.show_certificate(std::move(certificate));
+  }
+  Status note_certificate(const PeerId& peer, BytesView certificate) override {
+    return host_.note_certificate(peer, certificate);
+  }
+  void recheck() override { host_.recheck(); }
   void subscribe(std::string topic, p2p::MessageHandler handler) override {
     host_.subscribe(std::move(topic),
                     [this, alive = alive_, handler](const PeerId& from, BytesView data) {

@@ -23,11 +23,12 @@ namespace {
 namespace fs = std::filesystem;
 
 constexpr std::string_view kKeyKind = "ed25519 ";
-constexpr std::size_t kSmallFileBytesMax = 64u << 10;  // keys, certificates, network.yaml
+
+enum class There : std::uint8_t { nothing, maybe_something };
 
 // Appears whole or not at all, and lasts: a key that is half there would be a node that never
 // starts again.
-Status write_new(const fs::path& file, BytesView content, mode_t mode) {
+Status write_whole(const fs::path& file, BytesView content, mode_t mode, There there) {
   const auto cannot_write = [&](int why) {
     return fail(ErrorCode::unavailable,
                 fmt::format("cannot write {}: {}", file.string(), std::strerror(why)));
@@ -45,7 +46,8 @@ Status write_new(const fs::path& file, BytesView content, mode_t mode) {
     written = n > 0;
     if (written) done += static_cast<std::size_t>(n);
   }
-  written = written && ::fsync(fd) == 0 && ::link(fresh.c_str(), file.c_str()) == 0;
+  const auto put_there = there == There::nothing ? ::link : ::rename;
+  written = written && ::fsync(fd) == 0 && put_there(fresh.c_str(), file.c_str()) == 0;
   const int why = errno;
   ::close(fd);
   ::unlink(fresh.c_str());
@@ -57,17 +59,8 @@ Status write_new(const fs::path& file, BytesView content, mode_t mode) {
   return store::sync_folder(file.parent_path());
 }
 
-Result<std::string> read_small(const fs::path& file) {
-  std::ifstream in(file, std::ios::binary);
-  if (!in)
-    return fail(ErrorCode::not_found,
-                fmt::format("cannot read {}: {}", file.string(), std::strerror(errno)));
-  std::string text(kSmallFileBytesMax + 1, '\0');
-  in.read(text.data(), static_cast<std::streamsize>(text.size()));
-  text.resize(static_cast<std::size_t>(in.gcount()));
-  if (text.size() > kSmallFileBytesMax)
-    return fail(ErrorCode::invalid_argument, file.string() + " is too large to be what it should");
-  return text;
+Status write_new(const fs::path& file, BytesView content, mode_t mode) {
+  return write_whole(file, content, mode, There::nothing);
 }
 
 Status check_name(std::string_view name, std::string_view what) {
@@ -90,6 +83,23 @@ Status make_folder(const fs::path& folder) {
 }
 
 }  // namespace
+
+Result<std::string> read_small_file(const fs::path& file, std::size_t bytes_max) {
+  std::ifstream in(file, std::ios::binary);
+  if (!in)
+    return fail(ErrorCode::not_found,
+                fmt::format("cannot read {}: {}", file.string(), std::strerror(errno)));
+  std::string text(bytes_max + 1, '\0');
+  in.read(text.data(), static_cast<std::streamsize>(text.size()));
+  text.resize(static_cast<std::size_t>(in.gcount()));
+  if (text.size() > bytes_max)
+    return fail(ErrorCode::invalid_argument, file.string() + " is too large to be what it should");
+  return text;
+}
+
+Status replace_file(const fs::path& file, BytesView content) {
+  return write_whole(file, content, 0644, There::maybe_something);
+}
 
 std::string root_key_text(const crypto::PublicKey& root) {
   return codec::base32_encode(root.raw());
@@ -121,6 +131,7 @@ p2p::NodeIdentity certify(const crypto::KeyPair& root, crypto::KeyPair key,
   certificate.host = std::move(host);
   certificate.not_before_unix_ms = now_unix_ms - kClockSkewMax / std::chrono::milliseconds(1);
   certificate.not_after_unix_ms = now_unix_ms + kCertificateValidFor / std::chrono::milliseconds(1);
+  certificate.serial = static_cast<std::uint64_t>(now_unix_ms);
   Bytes signed_bytes = p2p::sign_certificate(root, certificate);
   return {std::move(key), std::move(signed_bytes)};
 }
@@ -135,7 +146,7 @@ Result<crypto::KeyPair> read_key(const fs::path& file) {
   if (::stat(file.c_str(), &info) == 0 && (info.st_mode & 077) != 0)
     return fail(ErrorCode::permission_denied,
                 fmt::format("others may read the secret key {}: chmod 600 it", file.string()));
-  TRY(std::string text, read_small(file));
+  TRY(std::string text, read_small_file(file));
   while (!text.empty() && (text.back() == '\n' || text.back() == '\r')) text.pop_back();
   if (text.starts_with(kKeyKind)) {
     const auto seed = from_hex(std::string_view(text).substr(kKeyKind.size()));
@@ -151,7 +162,7 @@ Result<p2p::NodeIdentity> read_identity(const Options& options, std::int64_t now
                 "network.root_key is not set: copy it from network.yaml of the network's folder");
   TRY(const auto root, parse_root_key(options.network_root_key));
   TRY(auto key, read_key(options.identity_key));
-  TRY(const std::string certificate, read_small(options.identity_certificate));
+  TRY(const std::string certificate, read_small_file(options.identity_certificate));
   const p2p::Admission admission(root, to_bytes(certificate));
   const PeerId id = codec::peer_id_of(key.public_key());
   const auto checked = admission.check(id, as_bytes(certificate), now_unix_ms);

@@ -51,6 +51,13 @@ Result<crypto::KeyPair> read_key(const std::filesystem::path& file);
 // permission_denied when the certificate is not of this network, not for this key, or over.
 Result<p2p::NodeIdentity> read_identity(const Options& options, std::int64_t now_unix_ms);
 
+// Keys, certificates, network.yaml. Errors: not_found, invalid_argument (longer than that).
+inline constexpr std::size_t kSmallFileBytesMax = 64u << 10;
+Result<std::string> read_small_file(const std::filesystem::path& file,
+                                    std::size_t bytes_max = kSmallFileBytesMax);
+// The old content or the new, whatever happens meanwhile. Errors: unavailable.
+Status replace_file(const std::filesystem::path& file, BytesView content);
+
 struct NewNetwork {
   std::filesystem::path folder;
   std::string name = "blackhole";

@@ -10,6 +10,7 @@
 #include "node/formats.h"
 #include "node/hoarders.h"
 #include "node/mesh.h"
+#include "node/node_api.h"
 #include "node/user_api.h"
 #include "services/auth/service.h"
 #include "services/hoarder/service.h"
@@ -84,6 +85,7 @@ struct Node::Parts {
   explicit Parts(runtime::Loop& loop) : served(loop) {}
 
   std::shared_ptr<void> data;  // the claim on the folder: released last
+  std::optional<p2p::Admission> admission;
   std::unique_ptr<p2p::Host> host;
   std::unique_ptr<store::Kv> kv;
   std::optional<command::Router> router;
@@ -91,6 +93,8 @@ struct Node::Parts {
   std::optional<store::BlockStore> blocks;
   std::optional<content::Exchange> exchange;
   std::optional<Mesh> mesh;
+  std::unique_ptr<store::Kv> credentials_kv;
+  std::optional<Credentials> credentials;
 
   std::unique_ptr<store::Kv> tns_kv, auth_kv, hoarder_kv, patrick_kv, monkey_kv, substrate_kv;
   std::optional<tns::Client> names;
@@ -105,6 +109,7 @@ struct Node::Parts {
   std::optional<substrate::Service> substrate;
 
   std::optional<UserApi> user_api;
+  std::optional<NodeApi> node_api;
   http::Router user_routes;  // the same API at the root, for serve_user()
   http::Router api_routes;
   std::optional<http::Server> api;
@@ -123,7 +128,7 @@ Node::Node(Process& process, std::string name, Options options, p2p::NodeIdentit
       name_(std::move(name)),
       options_(std::move(options)),
       identity_(std::move(identity)),
-      admission_(std::move(admission)),
+      root_(admission.root()),
       log_(std::move(log)),
       ended_(process.loop()) {}
 
@@ -140,7 +145,9 @@ Task<Status> Node::build() {
   runtime::Loop& loop = process_.loop();
   net::Network& network = process_.network(options_.http_address);
 
-  p.host = process_.make_host(identity_, admission_, {options_.p2p_listen, options_.p2p_mdns},
+  // Anew at each start: what this node knows of revocations is what it kept on its disk.
+  const p2p::Admission& admission = p.admission.emplace(root_, identity_.certificate());
+  p.host = process_.make_host(identity_, admission, {options_.p2p_listen, options_.p2p_mdns},
                               log_.named(name_ + "/p2p"));
   CO_TRY(p.data, process_.claim_data(options_.data));
   CO_TRY(p.kv, process_.open_store(options_.data / "db"));
@@ -152,14 +159,18 @@ Task<Status> Node::build() {
   p.mesh.emplace(loop, *p.host, *p.router, *p.caller, options_.p2p_bootstrap,
                  log_.named(name_ + "/mesh"));
 
-  p.names.emplace(loop, *p.host, *p.caller, admission_, log_.named(name_ + "/names"));
+  p.credentials_kv = store::with_prefix(*p.kv, "credentials/");
+  p.credentials.emplace(loop, *p.host, *p.router, *p.caller, process_.random(), *p.credentials_kv,
+                        admission, identity_, keep_certificate_,
+                        log_.named(name_ + "/credentials"));
+  p.names.emplace(loop, *p.host, *p.caller, admission, log_.named(name_ + "/names"));
 
   if (runs(tns::kRole)) {
     p.tns_kv = store::with_prefix(*p.kv, "tns/");
     tns::Service::Options options{options_.network_suffix, {}};
     for (const std::string& voter : options_.consensus_voters)
       options.voters.emplace_back(PeerId(voter));
-    p.tns.emplace(loop, *p.host, *p.router, *p.tns_kv, process_.random(), admission_, identity_,
+    p.tns.emplace(loop, *p.host, *p.router, *p.tns_kv, process_.random(), admission, identity_,
                   log_.named(name_ + "/tns"), std::move(options));
     p.tns->on_moved([&names = *p.names](const tns::Moved& moved) { names.note_moved(moved); });
   }
@@ -211,7 +222,7 @@ Task<Status> Node::build() {
       CO_TRY_SYNC(options.engine, process_.engine());
     }
     p.monkey.emplace(loop, *p.host, *p.caller, *p.monkey_kv, *p.exchange, process_.runner(),
-                     process_.pool(), *p.hoarders, identity_, admission_,
+                     process_.pool(), *p.hoarders, identity_, admission,
                      log_.named(name_ + "/monkey"), std::move(options));
   }
   if (runs(substrate::kRole)) {
@@ -238,8 +249,8 @@ Task<Status> Node::build() {
       }
     }
     p.substrate_kv = store::with_prefix(*p.kv, "substrate/");
-    p.substrate.emplace(loop, *p.router, *p.names, *p.exchange, *p.substrate_kv, admission_,
-                        *engine, process_.pool(), process_.random(),
+    p.substrate.emplace(loop, *p.router, *p.names, *p.exchange, *p.substrate_kv, admission, *engine,
+                        process_.pool(), process_.random(),
                         process_.planes(options_.http_threads, options_.http_address),
                         std::move(options), log_.named(name_ + "/substrate"));
   }
@@ -247,6 +258,7 @@ Task<Status> Node::build() {
                      UserApi::Options{options_.network_name, options_.network_suffix, kVersion});
   p.user_api->mount(p.user_routes, "");
   p.user_api->mount(p.api_routes, kUserApiPrefix);
+  p.node_api.emplace(loop, name_, *p.host, *p.credentials).mount(p.api_routes);
   if (options_.api_listen)
     p.api.emplace(loop, http::fenced({}, p.api_routes.as_handler()), http::Server::Options{},
                   log_.named(name_ + "/api"));
@@ -262,8 +274,11 @@ Task<Status> Node::start_parts() {
   const auto started = [&p](std::string_view what, StopPart stop) {
     p.started.emplace_back(what, std::move(stop));
   };
+  CO_TRY_STATUS(p.credentials->load());
   CO_TRY_STATUS(p.host->start());
   started("host", [&p] { return p.host->stop(); });
+  p.credentials->start();
+  started("credentials", [&p] { return p.credentials->stop(); });
   p.exchange->start();
   started("content", [&p] { return p.exchange->stop(); });
   p.names->start();
@@ -416,6 +431,16 @@ command::Caller& Node::caller() {
 command::Router& Node::router() {
   CHECK(state_ == State::running);
   return *parts_->router;
+}
+
+Credentials& Node::credentials() {
+  CHECK(state_ == State::running);
+  return *parts_->credentials;
+}
+
+Task<Status> Node::renew(Bytes certificate) {
+  if (state_ != State::running) co_return fail(ErrorCode::unavailable, name_ + " is not running");
+  co_return co_await parts_->credentials->renew(std::move(certificate));
 }
 
 Task<void> Node::serve_user(http::Request& request, http::ResponseWriter& response) {

@@ -16,6 +16,7 @@
 #include "command/caller.h"
 #include "http/server.h"
 #include "node/config.h"
+#include "node/credentials.h"
 #include "node/process.h"
 #include "runtime/channel.h"
 #include "services/seer/api.h"
@@ -35,6 +36,13 @@ class Node {
   Task<Status> start();
   Task<void> stop();
   Task<void> kill();
+
+  // Told of each renewed certificate that this node takes, to keep it where the next start reads
+  // it. Before start().
+  void on_renewed(Credentials::KeepCertificate keep) { keep_certificate_ = std::move(keep); }
+  // Shows `certificate` from now on; connections stay. Errors: permission_denied (not of this
+  // network or node, or not valid now), unavailable (it does not run).
+  Task<Status> renew(Bytes certificate);
 
   enum class State : std::uint8_t { made, starting, running, stopping, stopped };
   State state() const { return state_; }
@@ -58,6 +66,7 @@ class Node {
   p2p::Host& host();
   command::Caller& caller();
   command::Router& router();
+  Credentials& credentials();
   // Answers a request to the API for users. Ends with the node.
   Task<void> serve_user(http::Request& request, http::ResponseWriter& response);
   // Dials a node of the network. Errors: as p2p::Host::connect.
@@ -76,8 +85,9 @@ class Node {
   Process& process_;
   const std::string name_;
   const Options options_;
-  const p2p::NodeIdentity identity_;
-  const p2p::Admission admission_;
+  p2p::NodeIdentity identity_;
+  const crypto::PublicKey root_;
+  Credentials::KeepCertificate keep_certificate_;
   Logger log_;
   State state_ = State::made;
   std::unique_ptr<Parts> parts_;

@@ -9,6 +9,13 @@
 namespace tau::p2p {
 namespace {
 constexpr std::string_view kPurpose = "tau certificate v1";
+// Peers that are shut out at once: as many as a host has connections, halved. The one that would
+// be let in first makes room.
+constexpr std::size_t kShutOutMax = 1024;
+
+std::unexpected<Error> refuse(std::string why) {
+  return fail(ErrorCode::permission_denied, std::move(why));
+}
 }  // namespace
 
 bool Certificate::has_role(std::string_view role) const {
@@ -20,23 +27,58 @@ Bytes sign_certificate(const crypto::KeyPair& root, const Certificate& certifica
 }
 
 Admission::Admission(crypto::PublicKey root, Bytes own_certificate)
-    : root_(root),
-      network_(codec::base32_encode(root.raw())),
-      own_certificate_(std::move(own_certificate)) {}
-
-Result<Certificate> Admission::check(const PeerId& remote, BytesView certificate,
-                                     std::int64_t now_unix_ms) const {
-  auto found = check_any(certificate, now_unix_ms);
-  if (found && found->peer == remote) return found;
-  const std::string why =
-      found ? "belongs to " + found->peer.str().substr(0, 64) : found.error().message();
-  return fail(ErrorCode::permission_denied, "certificate of " + remote.str() + ": " + why);
+    : root_(root), network_(codec::base32_encode(root.raw())), state_(std::make_shared<State>()) {
+  state_->own_certificate = std::move(own_certificate);
 }
 
-Result<Certificate> Admission::check_any(BytesView certificate, std::int64_t now_unix_ms) const {
-  const auto refuse = [](std::string why) {
-    return fail(ErrorCode::permission_denied, std::move(why));
-  };
+Bytes Admission::own_certificate() const {
+  const std::lock_guard lock(state_->mutex);
+  return state_->own_certificate;
+}
+
+void Admission::renew(Bytes certificate) {
+  const std::lock_guard lock(state_->mutex);
+  state_->own_certificate = std::move(certificate);
+}
+
+std::shared_ptr<const Revocations> Admission::revocations() const {
+  const std::lock_guard lock(state_->mutex);
+  return state_->revocations;
+}
+
+bool Admission::adopt(std::shared_ptr<const Revocations> revocations) {
+  const std::lock_guard lock(state_->mutex);
+  if (state_->revocations && !revocations->replaces(*state_->revocations)) return false;
+  state_->revocations = std::move(revocations);
+  return true;
+}
+
+bool Admission::revoked(const PeerId& peer) const {
+  const auto list = revocations();
+  return list && list->whole(peer);
+}
+
+void Admission::shut_out(const PeerId& peer, std::int64_t until_unix_ms, std::string why) {
+  const std::lock_guard lock(state_->mutex);
+  auto& all = state_->shut_out;
+  if (all.size() >= kShutOutMax && !all.contains(peer))
+    all.erase(std::ranges::min_element(
+        all, {}, [](const auto& entry) { return entry.second.until_unix_ms; }));
+  all.insert_or_assign(peer, ShutOut{until_unix_ms, std::move(why)});
+}
+
+std::optional<std::string> Admission::shut_out_because(const PeerId& peer,
+                                                       std::int64_t now_unix_ms) const {
+  const std::lock_guard lock(state_->mutex);
+  const auto it = state_->shut_out.find(peer);
+  if (it == state_->shut_out.end()) return std::nullopt;
+  const std::int64_t left = it->second.until_unix_ms - now_unix_ms;
+  if (left > 0) return it->second.why + "; try again in " + std::to_string(left / 1000 + 1) + " s";
+  state_->shut_out.erase(it);
+  return std::nullopt;
+}
+
+Result<Certificate> Admission::open_any(BytesView certificate) const {
   if (certificate.size() > kCertificateSizeMax)
     return refuse("longer than " + std::to_string(kCertificateSizeMax) + " bytes");
   const auto record = codec::from_cbor<codec::Signed>(certificate);
@@ -46,9 +88,50 @@ Result<Certificate> Admission::check_any(BytesView certificate, std::int64_t now
   auto body = codec::from_cbor<Certificate>(record->body);
   if (!body) return refuse(body.error().message());
   if (body->network != network_) return refuse("is for another network");
-  if (now_unix_ms < body->not_before_unix_ms) return refuse("is not valid yet: check the clocks");
-  if (now_unix_ms >= body->not_after_unix_ms) return refuse("has expired");
   return std::move(*body);
+}
+
+Result<Certificate> Admission::judge(Certificate opened, std::int64_t now_unix_ms) const {
+  if (now_unix_ms < opened.not_before_unix_ms) return refuse("is not valid yet: check the clocks");
+  if (now_unix_ms >= opened.not_after_unix_ms)
+    return refuse("has expired: renew it (odo network renew)");
+  if (const auto list = revocations()) {
+    if (const Revocation* entry = list->strike(opened))
+      return refuse("was revoked" + (entry->reason.empty() ? "" : ": " + entry->reason));
+  }
+  return opened;
+}
+
+Result<Certificate> Admission::open(const PeerId& remote, BytesView certificate) const {
+  auto found = open_any(certificate);
+  if (found && found->peer == remote) return found;
+  const std::string why =
+      found ? "belongs to " + found->peer.str().substr(0, 64) : found.error().message();
+  return refuse("certificate of " + remote.str() + ": " + why);
+}
+
+Result<Certificate> Admission::check(const PeerId& remote, BytesView certificate,
+                                     std::int64_t now_unix_ms) const {
+  TRY(Certificate opened, open(remote, certificate));
+  auto left = judge(std::move(opened), now_unix_ms);
+  if (!left) return refuse("certificate of " + remote.str() + ": " + left.error().message());
+  return left;
+}
+
+Result<Certificate> Admission::check_any(BytesView certificate, std::int64_t now_unix_ms) const {
+  TRY(Certificate opened, open_any(certificate));
+  return judge(std::move(opened), now_unix_ms);
+}
+
+std::optional<Admission::Refusal> Admission::refusal(const PeerId& remote, BytesView certificate,
+                                                     std::int64_t now_unix_ms) const {
+  auto opened = open(remote, certificate);
+  if (!opened) return Refusal{opened.error().message(), false};
+  if (const auto left = judge(*std::move(opened), now_unix_ms); !left)
+    return Refusal{"certificate of " + remote.str() + ": " + left.error().message(), true};
+  if (const auto why = shut_out_because(remote, now_unix_ms))
+    return Refusal{remote.str() + " is shut out: " + *why, true};
+  return std::nullopt;
 }
 
 }  // namespace tau::p2p

@@ -1,6 +1,7 @@
 // A libp2p host: what a node is to its peers. Two implementations: p2p/libp2p (rust-libp2p, real
 // sockets) and p2p/simulated (virtual time). Both admit only members: a connection exists for the
-// code above only after both ends have shown a certificate of the network (native/swarm/src/admission.rs).
+// code above only after both ends have shown a certificate of the network
+// (native/swarm/src/admission.rs).
 //
 // Threads: everything is called, and every callback runs, on the loop thread of the host's owner.
 #pragma once
@@ -75,7 +76,20 @@ class Host {
   virtual void on_peer(
       PeerHandler handler) = 0;  // several may be registered; they live as long as the host
 
-  // Gossipsub. A message that this host published is not given back to it. Bound: 64 KiB a message.
+  // Shows a renewed certificate at every connection from now on; connections that stand stay, and
+  // their peers learn of it by note_certificate(). Errors: permission_denied (not this host's, or
+  // not valid now).
+  virtual Status show_certificate(Bytes certificate) = 0;
+  // A connected peer says that it has a newer certificate than it showed: that one counts from now
+  // on. An older one changes nothing. Errors: permission_denied (as at admission), unavailable (not
+  // connected).
+  virtual Status note_certificate(const PeerId& peer, BytesView certificate) = 0;
+  // Holds every peer against admission once more, after revocations: who is refused now is gone
+  // from peers() and certificate_of() at once, and its connection is closed.
+  virtual void recheck() = 0;
+
+  // Gossipsub. A message that this host published is not given back to it, and one whose author was
+  // revoked to nobody. Bound: 64 KiB a message.
   virtual void subscribe(std::string topic, MessageHandler handler) = 0;
   virtual Status publish(const std::string& topic, Bytes data) = 0;
 

@@ -5,6 +5,8 @@
 //     Loop& loop();
 //     Host& add_host(std::string_view certificate_host = "");   // started; the name ends up in its
 //     certificate
+//     TestNetwork& keys();                        // whose members they are
+//     Admission admission_of(const PeerId& id);   // of a host that was added
 //   };
 //   INSTANTIATE_TYPED_TEST_SUITE_P(Mine, HostConformance, MyWorld);
 #pragma once
@@ -20,6 +22,7 @@
 #include <vector>
 
 #include "p2p/host.h"
+#include "p2p/test_network.h"
 #include "runtime/loop.h"
 #include "runtime/one_shot.h"
 #include "runtime/task_group.h"
@@ -365,6 +368,108 @@ TYPED_TEST_P(HostConformance, ReconnectsAtOnceAfterItsOwnDisconnect) {
   EXPECT_TRUE(back) << back.error().to_string();
 }
 
+TYPED_TEST_P(HostConformance, ARenewedCertificateCountsWithoutANewConnection) {
+  auto [a, b] = this->pair();
+  const auto lost = std::make_shared<int>(0);
+  b->on_peer([lost](const PeerId&, bool) { ++*lost; });
+  const TestNetwork& keys = this->world_.keys();
+  const std::int64_t now = this->world_.loop().wall_unix_ms();
+  Certificate next = keys.certificate(a->id(), now, "gamma");
+  next.not_before_unix_ms += 1;
+  const Bytes renewed = sign_certificate(keys.root, next);
+  EXPECT_EQ(b->show_certificate(renewed).error().code(), ErrorCode::permission_denied);
+  ASSERT_TRUE(a->show_certificate(renewed));
+  EXPECT_EQ(a->certificate_of(a->id())->host, "gamma");
+  ASSERT_TRUE(b->note_certificate(a->id(), renewed));
+  EXPECT_EQ(b->certificate_of(a->id())->host, "gamma");
+  // The one before, again: nothing changes.
+  ASSERT_TRUE(b->note_certificate(
+      a->id(), sign_certificate(keys.root, keys.certificate(a->id(), now - 1, "alpha"))));
+  EXPECT_EQ(b->certificate_of(a->id())->host, "gamma");
+  EXPECT_EQ(
+      b->note_certificate(a->id(), sign_certificate(keys.root, keys.certificate(b->id(), now)))
+          .error()
+          .code(),
+      ErrorCode::permission_denied);
+  EXPECT_EQ(*lost, 0) << "a healthy connection was dropped";
+  // And it is what a new connection shows.
+  a->disconnect(b->id());
+  Host *left = a, *right = b;
+  ASSERT_TRUE(this->eventually([&] { return !this->knows(*right, left->id()); }, "b notices"));
+  ASSERT_TRUE(this->run(a->connect(b->addresses().at(0))));
+  ASSERT_TRUE(this->eventually([&] { return this->knows(*right, left->id()); }, "b sees a again"));
+  EXPECT_EQ(b->certificate_of(a->id())->host, "gamma");
+}
+
+TYPED_TEST_P(HostConformance, ARevokedPeerIsGoneAtOnceAndStaysOut) {
+  auto [a, b] = this->pair();
+  b->handle("/echo/1", conformance::echo);
+  auto stream = this->run(a->open(b->id(), "/echo/1"));
+  ASSERT_TRUE(stream) << stream.error().to_string();
+  Admission admission = this->world_.admission_of(b->id());
+  ASSERT_TRUE(admission.adopt(
+      this->world_.keys().revocations(1, {{.peer = a->id(), .reason = "its disk was stolen"}})));
+  b->recheck();
+  EXPECT_FALSE(b->certificate_of(a->id()));
+  EXPECT_TRUE(b->peers().empty());
+  Host *out = a, *in = b;
+  ASSERT_TRUE(this->eventually([&] { return out->peers().empty(); }, "a is told to go"));
+  Bytes chunk(10);
+  const auto n = this->run((*stream)->read(chunk));
+  EXPECT_TRUE(!n || *n == 0) << "a stream of a peer that was revoked";
+  for (auto [from, to] : {std::pair(out, in), std::pair(in, out)}) {
+    const auto again = this->run(from->connect(to->addresses().at(0)));
+    ASSERT_FALSE(again);
+    EXPECT_EQ(again.error().code(), ErrorCode::permission_denied) << again.error().to_string();
+    EXPECT_NE(again.error().message().find("was revoked: its disk was stolen"), std::string::npos)
+        << again.error().to_string();
+  }
+}
+
+TYPED_TEST_P(HostConformance, ARevokedRoleIsGoneAndTheConnectionStays) {
+  auto [a, b] = this->pair();
+  ASSERT_TRUE(b->certificate_of(a->id())->has_role("tns"));
+  Admission admission = this->world_.admission_of(b->id());
+  const TestNetwork& keys = this->world_.keys();
+  ASSERT_TRUE(admission.adopt(keys.revocations(1, {{.peer = a->id(), .roles = {"tns"}}})));
+  b->recheck();
+  ASSERT_TRUE(b->certificate_of(a->id()));
+  EXPECT_FALSE(b->certificate_of(a->id())->has_role("tns"));
+  EXPECT_TRUE(b->certificate_of(a->id())->has_role("substrate"));
+  // Given back by a later list; an earlier one changes nothing.
+  ASSERT_TRUE(admission.adopt(keys.revocations(2, {})));
+  EXPECT_FALSE(admission.adopt(keys.revocations(1, {{.peer = a->id()}})));
+  b->recheck();
+  ASSERT_TRUE(b->certificate_of(a->id()));
+  EXPECT_TRUE(b->certificate_of(a->id())->has_role("tns"));
+}
+
+TYPED_TEST_P(HostConformance, WhatARevokedPeerSaysIsNotHeardFromOthersEither) {
+  auto [a, b] = this->pair();
+  Host& c = this->world_.add_host("gamma");
+  ASSERT_TRUE(this->run(c.connect(b->addresses().at(0))));
+  this->world_.admission_of(c.id()).adopt(this->world_.keys().revocations(1, {{.peer = a->id()}}));
+  const auto at_b = std::make_shared<int>(0), at_c = std::make_shared<int>(0);
+  const auto authors = std::make_shared<std::vector<PeerId>>();
+  a->subscribe("news", [](const PeerId&, BytesView) {});
+  b->subscribe("news", [at_b](const PeerId&, BytesView) { ++*at_b; });
+  c.subscribe("news", [at_c, authors](const PeerId& author, BytesView) {
+    ++*at_c;
+    authors->push_back(author);
+  });
+  Host *revoked = a, *relay = b;
+  int said = 0;
+  ASSERT_TRUE(this->eventually(
+      [&] {
+        const std::string item = std::to_string(said++);
+        EXPECT_TRUE(revoked->publish("news", to_bytes("from a " + item)));
+        EXPECT_TRUE(relay->publish("news", to_bytes("from b " + item)));
+        return *at_b > 3 && *at_c > 3;
+      },
+      "b hears a, and c hears b"));
+  for (const PeerId& author : *authors) EXPECT_EQ(author, b->id());
+}
+
 TYPED_TEST_P(HostConformance, StopEndsHandlersAndPeersAndMayBeRepeated) {
   auto [a, b] = this->pair();
   const auto began = std::make_shared<bool>(false), ended = std::make_shared<bool>(false);
@@ -389,15 +494,15 @@ TYPED_TEST_P(HostConformance, StopEndsHandlersAndPeersAndMayBeRepeated) {
   EXPECT_EQ(this->run(a->connect(address)).error().code(), ErrorCode::unavailable);
 }
 
-REGISTER_TYPED_TEST_SUITE_P(HostConformance, ConnectsAndBothEndsKnowWhoTheOtherIs,
-                            ConnectingAgainIsSuccess, SaysWhatIsWrongWithAnAddress, EchoesAMegabyte,
-                            AHalfClosedStreamStillCarriesTheAnswer, AResetEndsTheStreamAtBothEnds,
-                            AStreamThatIsDestroyedEndsAtTheOtherEnd,
-                            AnUnknownProtocolIsUnimplemented, CarriesManyStreamsAtOnce,
-                            AWriterIsHeldWhileItsReaderSleeps,
-                            GossipReachesSubscribersOtherThanItsSender, FindsTheProvidersOfAKey,
-                            TellsOfPeersComingAndGoingAndLetsThemComeBack,
-                            ReconnectsAtOnceAfterItsOwnDisconnect,
-                            StopEndsHandlersAndPeersAndMayBeRepeated);
+REGISTER_TYPED_TEST_SUITE_P(
+    HostConformance, ConnectsAndBothEndsKnowWhoTheOtherIs, ConnectingAgainIsSuccess,
+    SaysWhatIsWrongWithAnAddress, EchoesAMegabyte, AHalfClosedStreamStillCarriesTheAnswer,
+    AResetEndsTheStreamAtBothEnds, AStreamThatIsDestroyedEndsAtTheOtherEnd,
+    AnUnknownProtocolIsUnimplemented, CarriesManyStreamsAtOnce, AWriterIsHeldWhileItsReaderSleeps,
+    GossipReachesSubscribersOtherThanItsSender, FindsTheProvidersOfAKey,
+    TellsOfPeersComingAndGoingAndLetsThemComeBack, ReconnectsAtOnceAfterItsOwnDisconnect,
+    ARenewedCertificateCountsWithoutANewConnection, ARevokedPeerIsGoneAtOnceAndStaysOut,
+    ARevokedRoleIsGoneAndTheConnectionStays, WhatARevokedPeerSaysIsNotHeardFromOthersEither,
+    StopEndsHandlersAndPeersAndMayBeRepeated);
 
 }  // namespace tau::p2p

@@ -3,6 +3,8 @@
 // (job, receipt, pointer) have this form.
 #pragma once
 
+#include <memory>
+#include <mutex>
 #include <string_view>
 #include <tuple>
 
@@ -28,27 +30,41 @@ struct Opened {
   Certificate signer;
 };
 
-// A node's key with its certificate.
+// A node's key with its certificate. Copies share the certificate, so that all of a node signs with
+// the renewed one at once. Thread-safe.
 class NodeIdentity {
  public:
   NodeIdentity(crypto::KeyPair key, Bytes certificate)
       : key_(std::move(key)),
         id_(codec::peer_id_of(key_.public_key())),
-        certificate_(std::move(certificate)) {}
+        shown_(std::make_shared<Shown>()) {
+    shown_->certificate = std::move(certificate);
+  }
 
   const PeerId& id() const { return id_; }
   const crypto::KeyPair& key() const { return key_; }
-  const Bytes& certificate() const { return certificate_; }
+  Bytes certificate() const {
+    const std::lock_guard lock(shown_->mutex);
+    return shown_->certificate;
+  }
+  void renew(Bytes certificate) {
+    const std::lock_guard lock(shown_->mutex);
+    shown_->certificate = std::move(certificate);
+  }
 
   template <class T>
   NodeSigned sign(const T& record) const {
-    return {codec::sign_record(key_, record), certificate_};
+    return {codec::sign_record(key_, record), certificate()};
   }
 
  private:
   crypto::KeyPair key_;
   PeerId id_;
-  Bytes certificate_;
+  struct Shown {
+    std::mutex mutex;
+    Bytes certificate;
+  };
+  std::shared_ptr<Shown> shown_;
 };
 
 // Checks certificate (of this network, valid now, with `role`), then signature, then decodes. The

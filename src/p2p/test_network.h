@@ -34,6 +34,12 @@ struct TestNetwork {
     return Admission(root.public_key(),
                      sign_certificate(root, certificate(peer, now_unix_ms, host)));
   }
+  std::shared_ptr<const Revocations> revocations(std::uint64_t number,
+                                                 std::vector<Revocation> entries) const {
+    const RevocationList list{codec::base32_encode(root.public_key().raw()), number, 0,
+                              std::move(entries)};
+    return *Revocations::open(root.public_key(), *sign_revocations(root, list));
+  }
 };
 
 }  // namespace tau::p2p

@@ -81,6 +81,8 @@ class Universe {
   std::optional<net::Endpoint> api() const;  // git and tau
   Keep keep() const { return options_.keep; }
   const std::filesystem::path& data() const { return options_.data; }
+  // Decides who belongs to it. Once started.
+  const crypto::KeyPair& root() const { return *root_; }
   // Outlives the universe for whoever still reads.
   std::shared_ptr<LogBook> log_book() { return log_book_; }
 

@@ -9,8 +9,10 @@
 
 #include "codec/signed.h"
 #include "http/client.h"
+#include "node/network.h"
 #include "project/writer.h"
 #include "services/auth/api.h"
+#include "services/patrick/api.h"
 #include "services/seer/api.h"
 #include "testnet/multiverse.h"
 #include "testnet/simulated_process.h"
@@ -136,6 +138,47 @@ TEST_F(UniverseTest, GoesOnWithoutAHoarderAMonkeyAndASubstrate) {
   ASSERT_EQ(substrates().size(), 1u);
   EXPECT_TRUE(wait_until(60s, [&] { return ask(substrates()[0]) == "pong"; }))
       << ask(substrates()[0]);
+}
+
+TEST_F(UniverseTest, AMonkeyThatIsRevokedDuringItsBuildPublishesNothingAndAnotherOneBuildsIt) {
+  ASSERT_TRUE(register_project());
+  push("config", config());
+  push("code", code("pong"));
+  std::optional<patrick::JobStatus> building;
+  const auto look = [&](patrick::JobState wanted) {
+    const auto jobs =
+        runtime::block_on(loop, universe.client()->caller().call_any<patrick::ListJobs>(
+                                    patrick::kRole, patrick::kProtocol,
+                                    patrick::ListJobs::Request{registration.project(), 20}));
+    if (!jobs) return false;
+    for (const auto& job : jobs->jobs) {
+      if (job.state != wanted) continue;
+      building = job;
+      return true;
+    }
+    return false;
+  };
+  ASSERT_TRUE(wait_until(30s, [&] { return look(patrick::JobState::building); }));
+  const PeerId revoked = *building->monkey;
+  const auto list =
+      p2p::sign_revocations(universe.root(), {node::root_key_text(universe.root().public_key()),
+                                              1,
+                                              loop.wall_unix_ms(),
+                                              {{.peer = revoked, .reason = "it was stolen"}}});
+  ASSERT_TRUE(list);
+  node::Node* anyone = *universe.find("hoarder-1");
+  ASSERT_TRUE(runtime::block_on(loop, anyone->credentials().adopt(*list)));
+  EXPECT_TRUE(wait_until(1s, [&] {
+    return std::ranges::all_of(universe.nodes(), [&](const auto& view) {
+      if (view.id == revoked) return view.peers == 0;
+      const auto peers = (*universe.find(view.name))->host().peers();
+      return std::ranges::find(peers, revoked) == peers.end();
+    });
+  })) << "within a second nobody has a connection to it";
+  for (const auto& at : substrates())
+    EXPECT_TRUE(wait_until(60s, [&] { return ask(at) == "pong"; })) << ask(at);
+  ASSERT_TRUE(look(patrick::JobState::succeeded));
+  EXPECT_NE(*building->monkey, revoked);
 }
 
 TEST_F(UniverseTest, SeerForgetsADeadSubstrateWithinThreeSeconds) {

@@ -333,6 +333,68 @@ TEST_F(Race, OneMonkeyHoldsAJobAndWhatComesLateIsRefused) {
   EXPECT_EQ(holders.at(1), winner);
 }
 
+// Revoked while it builds, by the operator's own commands: what it has is refused, another one
+// builds, and no restart lets it in again. Then all others get new certificates while they run.
+TEST_F(Race, AMonkeyThatIsRevokedDuringItsBuildIsOutAndAnotherOneBuildsInItsPlace) {
+  ASSERT_NO_FATAL_FAILURE(start_network());
+  ASSERT_NO_FATAL_FAILURE(start("monkey-1", "monkey"));
+  ASSERT_NO_FATAL_FAILURE(start("monkey-2", "monkey"));
+  const std::string net = (folder / "net").string();
+  const auto odo = [&](std::vector<std::string> argv) {
+    argv.insert(argv.begin(), tool("odo"));
+    argv.emplace_back("--json");
+    return Json::parse(must(std::move(argv), home), nullptr, false);
+  };
+  const auto api = [&] { return "http://" + find("patrick").ready["api"].get<std::string>(); };
+  const auto knows = [&](const PeerId& id) {
+    for (const Json& peer : odo({"peers", "--api", api()})["peers"])
+      if (peer["id"] == id.str()) return true;
+    return false;
+  };
+  ASSERT_TRUE(visitor.wait_until(
+      kStartMax, [&] { return knows(find("monkey-1").id()) && knows(find("monkey-2").id()); }));
+  build_begins_with("sleep 3");
+  const JobId job = push();
+  ASSERT_TRUE(reaches(job, "building"));
+  Started& out = find(PeerId(build(job)["monkey"].get<std::string>()));
+  Started& other = find(out.name == "monkey-1" ? "monkey-2" : "monkey-1");
+  const Json revoked =
+      odo({"network", "revoke", net, out.name, "--reason", "its disk was stolen", "--give", api()});
+  EXPECT_EQ(revoked["entries"].size(), 1u);
+  EXPECT_FALSE(knows(out.id())) << "the node that was told acts before it answers";
+  ASSERT_TRUE(reaches(job, "succeeded")) << out.process.output();
+  EXPECT_EQ(build(job)["monkey"], other.id().str());
+  EXPECT_EQ(build(job)["lease"], 2);
+  ASSERT_TRUE(answers("pong"));
+
+  // Nobody forgets it, and it is told why.
+  ASSERT_NO_FATAL_FAILURE(kill_and_start("patrick"));
+  ASSERT_TRUE(visitor.wait_until(kStartMax, [&] { return knows(other.id()); }));
+  EXPECT_EQ(odo({"status", "--api", api()})["revocations"], revoked["number"]);
+  const std::string name = out.name;
+  ASSERT_NO_FATAL_FAILURE(kill_and_start(name));
+  EXPECT_TRUE(visitor.wait_until(kStartMax, [&] {
+    return find(name).process.output().find("was revoked: its disk was stolen") !=
+           std::string::npos;
+  })) << find(name).process.output();
+  EXPECT_FALSE(knows(find(name).id()));
+
+  // Certificates for all others, brought by one node.
+  const auto before = odo({"status", "--api", api()})["certificate"]["not_after_unix_ms"];
+  for (const std::string& one : {std::string("core"), std::string("patrick"), other.name}) {
+    const Json renewed = odo({"network", "renew", net, one, "--days", "700", "--give", api()});
+    EXPECT_EQ(renewed["renewed"][0]["given"], true) << renewed.dump();
+  }
+  const auto after = odo({"status", "--api", api()})["certificate"]["not_after_unix_ms"];
+  EXPECT_GT(after.get<std::int64_t>(), before.get<std::int64_t>());
+  for (const Json& peer : odo({"peers", "--api", api()})["peers"])
+    EXPECT_GT(peer["not_after_unix_ms"].get<std::int64_t>(), before.get<std::int64_t>()) << peer;
+  const Said refused = run(home, {tool("odo"), "network", "renew", net, name});
+  EXPECT_EQ(refused.code, 1);
+  EXPECT_THAT(refused.err, HasSubstr("odo network restore"));
+  ASSERT_TRUE(answers("pong"));
+}
+
 TEST_F(Race, JobsSurvivePatrickAndAreCancelledAndTriedAgain) {
   ASSERT_NO_FATAL_FAILURE(start_network());
   build_begins_with("sleep 2");

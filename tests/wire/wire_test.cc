@@ -8,6 +8,7 @@
 #include <sstream>
 
 #include "crdt/wire.h"
+#include "node/credentials.h"
 #include "p2p/node_signed.h"
 #include "services/auth/api.h"
 #include "services/hoarder/api.h"
@@ -111,10 +112,12 @@ void describe(std::ostream& out) {
   out << "- response: " << fields_of<typename C::Response>() << "\n";
 }
 template <class... C>
-std::string page(std::string_view name, std::string_view protocol, command::List<C...>) {
+std::string page(std::string_view name, std::string_view protocol, command::List<C...>,
+                 std::string from = "") {
   std::ostringstream out;
-  out << "# " << name << " on the wire\n\nWritten by `tests/wire` from `src/services/" << name
-      << "/api.h`, which says what each field means.\n\n"
+  if (from.empty()) from = "src/services/" + std::string(name) + "/api.h";
+  out << "# " << name << " on the wire\n\nWritten by `tests/wire` from `" << from
+      << "`, which says what each field means.\n\n"
       << "Protocol `" << protocol
       << "`. One stream for one call: a request frame, a response frame (`src/command/frame.h`), "
          "DAG-CBOR.\n";
@@ -142,6 +145,8 @@ TEST(Wire, DocsSayWhatTheCommandsSay) {
   hold("hoarder", page("hoarder", hoarder::kProtocol, hoarder::Commands{}));
   hold("seer", page("seer", seer::kProtocol, seer::Commands{}));
   hold("substrate", page("substrate", substrate::kProtocol, substrate::Commands{}));
+  hold("credentials", page("credentials", node::kCredentialsProtocol, node::CredentialsCommands{},
+                           "src/node/credentials.h"));
   std::ostringstream records;
   records << "# Signed records\n\nWritten by `tests/wire`. Each is DAG-CBOR, signed with Ed25519 "
              "over its purpose, a zero byte, and its bytes "

@@ -9,6 +9,7 @@
 namespace tau::native {
 
 struct Outcome;  // generated: p2p/src/lib.rs.h
+struct Admitted;
 struct NativeStream;
 
 // The answer to one operation; called exactly once, then destroyed. When the host ends first, the answer says so.
@@ -23,8 +24,7 @@ class Completion {
 class HostEvents {
  public:
   virtual ~HostEvents() = default;
-  // Empty: admitted; else why not.
-  virtual rust::String admit(rust::Str peer, rust::Slice<const std::uint8_t> certificate) const noexcept = 0;
+  virtual Admitted admit(rust::Str peer, rust::Slice<const std::uint8_t> certificate) const noexcept = 0;
   virtual void peer_up(rust::Str peer, rust::Slice<const std::uint8_t> certificate) const noexcept = 0;
   virtual void peer_down(rust::Str peer) const noexcept = 0;
   virtual void message(rust::Str topic, rust::Str from, rust::Slice<const std::uint8_t> data) const noexcept = 0;

@@ -12,7 +12,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 use swarm::libp2p::{Multiaddr, PeerId};
-use swarm::{Events, Failure, Kind, PeerStream};
+use swarm::{Events, Failure, Kind, PeerStream, Refusal};
 
 #[cxx::bridge(namespace = "tau::native")]
 mod ffi {
@@ -32,6 +32,12 @@ mod ffi {
         peers: Vec<String>,
     }
 
+    /// `why` is empty for who is admitted. `tell`: a member once, who may hear the reason.
+    struct Admitted {
+        why: String,
+        tell: bool,
+    }
+
     unsafe extern "C++" {
         include!("tau_p2p_callbacks.h");
 
@@ -40,7 +46,7 @@ mod ffi {
         fn opened(self: &Completion, stream: Box<NativeStream>);
 
         type HostEvents;
-        fn admit(self: &HostEvents, peer: &str, certificate: &[u8]) -> String;
+        fn admit(self: &HostEvents, peer: &str, certificate: &[u8]) -> Admitted;
         fn peer_up(self: &HostEvents, peer: &str, certificate: &[u8]);
         fn peer_down(self: &HostEvents, peer: &str);
         fn message(self: &HostEvents, topic: &str, from: &str, data: &[u8]);
@@ -67,6 +73,7 @@ mod ffi {
         fn dial(self: &NativeHost, address: &str, done: UniquePtr<Completion>);
         fn listen(self: &NativeHost, address: &str, done: UniquePtr<Completion>);
         fn disconnect(self: &NativeHost, peer: &str);
+        fn set_certificate(self: &NativeHost, certificate: &[u8]) -> bool;
         fn add_address(self: &NativeHost, peer: &str, address: &str);
         fn accept(self: &NativeHost, protocol: &str, accepted: bool);
         fn open(self: &NativeHost, peer: &str, protocol: &str, done: UniquePtr<Completion>);
@@ -145,9 +152,9 @@ impl Drop for Done {
 struct Bridge(cxx::UniquePtr<ffi::HostEvents>);
 
 impl Events for Bridge {
-    fn admit(&self, peer: &PeerId, certificate: &[u8]) -> Result<(), String> {
-        let why = self.0.admit(&peer.to_string(), certificate);
-        if why.is_empty() { Ok(()) } else { Err(why) }
+    fn admit(&self, peer: &PeerId, certificate: &[u8]) -> Result<(), Refusal> {
+        let said = self.0.admit(&peer.to_string(), certificate);
+        if said.why.is_empty() { Ok(()) } else { Err(Refusal { why: said.why, tell: said.tell }) }
     }
     fn peer_up(&self, peer: &PeerId, certificate: &[u8]) {
         self.0.peer_up(&peer.to_string(), certificate);
@@ -240,6 +247,9 @@ impl NativeHost {
         if let (Ok(peer), Ok(address)) = (peer.parse::<PeerId>(), address.parse::<Multiaddr>()) {
             self.0.add_address(peer, address);
         }
+    }
+    fn set_certificate(&self, certificate: &[u8]) -> bool {
+        self.0.set_certificate(certificate)
     }
     fn accept(&self, protocol: &str, accepted: bool) {
         self.0.accept(protocol, accepted);

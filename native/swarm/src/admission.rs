@@ -5,7 +5,8 @@
 //! off there, before identify or any protocol negotiation: a stranger learns that something speaks libp2p here, no more.
 //!
 //! Frame: magic, u8 verdict (1 accepted so far, 0 refused), u16 length + peer id that the sender believes it talks to,
-//! u16 length + certificate (big endian). A refusal ends after the verdict. The dialer's last word is one byte, 1.
+//! u16 length + certificate (big endian). The dialer's last word is one byte, 1. A refusal ends after the verdict, or, for
+//! who has been a member (expired, revoked), with u16 length + the reason in UTF-8.
 
 use crate::Events;
 use futures::{AsyncReadExt, AsyncWriteExt};
@@ -30,13 +31,21 @@ const LIMIT: Duration = Duration::from_secs(5);
 /// The C++ side bounds a certificate to 4096 bytes and a peer id is 38; more is not worth reading.
 const CERTIFICATE_SIZE_MAX: usize = 4096;
 const PEER_ID_SIZE_MAX: usize = 64;
+/// One sentence.
+const REASON_SIZE_MAX: usize = 512;
 /// Certificates kept between admission and the swarm's own event. Only members get here; 4096 is far above what connects
 /// within the microseconds between the two.
 const REMEMBERED_MAX: usize = 4096;
 
+/// Why a peer may not join, and whether it may know.
+pub struct Refusal {
+    pub why: String,
+    pub tell: bool,
+}
+
 pub struct Admission {
     me: PeerId,
-    certificate: Vec<u8>,
+    certificate: Mutex<Vec<u8>>,
     events: Arc<dyn Events>,
     shown: Mutex<Shown>,
 }
@@ -49,7 +58,12 @@ struct Shown {
 
 impl Admission {
     pub fn new(me: PeerId, certificate: Vec<u8>, events: Arc<dyn Events>) -> Arc<Self> {
-        Arc::new(Self { me, certificate, events, shown: Mutex::default() })
+        Arc::new(Self { me, certificate: Mutex::new(certificate), events, shown: Mutex::default() })
+    }
+
+    /// What is shown at every connection from now on.
+    pub fn set_certificate(&self, certificate: Vec<u8>) {
+        *self.certificate.lock().unwrap_or_else(|e| e.into_inner()) = certificate;
     }
 
     /// The certificate that an admitted peer showed last.
@@ -114,8 +128,9 @@ impl Admission {
     async fn as_dialer(&self, peer: PeerId, mut stream: SubstreamBox) -> io::Result<Vec<u8>> {
         self.send_certificate(peer, &mut stream).await.map_err(|e| lost(peer, e))?;
         let certificate = self.receive_certificate(peer, &mut stream).await?;
-        if let Err(why) = self.events.admit(&peer, &certificate) {
-            return Err(refusal(why));
+        if let Err(refused) = self.events.admit(&peer, &certificate) {
+            say_refused(&mut stream, &[0], &refused).await;
+            return Err(refusal(refused.why));
         }
         let accepted = async {
             stream.write_all(&[1]).await?;
@@ -127,31 +142,28 @@ impl Admission {
 
     async fn as_listener(&self, peer: PeerId, mut stream: SubstreamBox) -> io::Result<Vec<u8>> {
         let certificate = self.receive_certificate(peer, &mut stream).await?;
-        if let Err(why) = self.events.admit(&peer, &certificate) {
-            let mut refused = MAGIC.to_vec();
-            refused.push(0);
-            // A courtesy to a member with an old certificate. That the connection ends is what keeps strangers out.
-            let _ = stream.write_all(&refused).await;
-            let _ = stream.close().await;
-            let mut last = [0u8; 1];
-            let _ = tokio::time::timeout(Duration::from_millis(200), stream.read(&mut last)).await;
-            return Err(refusal(why));
+        if let Err(refused) = self.events.admit(&peer, &certificate) {
+            let mut head = MAGIC.to_vec();
+            head.push(0);
+            say_refused(&mut stream, &head, &refused).await;
+            return Err(refusal(refused.why));
         }
         self.send_certificate(peer, &mut stream).await.map_err(|e| lost(peer, e))?;
         let mut verdict = [0u8; 1];
         stream.read_exact(&mut verdict).await.map_err(|e| lost(peer, e))?;
         if verdict != [1] {
-            return Err(refusal(format!("{peer} refused this host's certificate")));
+            return Err(refused_by(peer, &mut stream).await);
         }
         Ok(certificate)
     }
 
     async fn send_certificate(&self, peer: PeerId, stream: &mut SubstreamBox) -> io::Result<()> {
         let peer = peer.to_bytes();
-        let mut frame = Vec::with_capacity(MAGIC.len() + 5 + peer.len() + self.certificate.len());
+        let certificate = self.certificate.lock().unwrap_or_else(|e| e.into_inner()).clone();
+        let mut frame = Vec::with_capacity(MAGIC.len() + 5 + peer.len() + certificate.len());
         frame.extend_from_slice(MAGIC);
         frame.push(1);
-        for part in [&peer, &self.certificate] {
+        for part in [&peer, &certificate] {
             let length = u16::try_from(part.len()).map_err(io::Error::other)?;
             frame.extend_from_slice(&length.to_be_bytes());
             frame.extend_from_slice(part);
@@ -167,13 +179,35 @@ impl Admission {
             return Err(refusal(format!("{peer} does not speak admission")));
         }
         if head[MAGIC.len()] != 1 {
-            return Err(refusal(format!("{peer} refused this host's certificate")));
+            return Err(refused_by(peer, stream).await);
         }
         let believed = read_part(stream, PEER_ID_SIZE_MAX, peer).await?;
         if believed != self.me.to_bytes() {
             return Err(refusal(format!("{peer} believes to talk to somebody else")));
         }
         read_part(stream, CERTIFICATE_SIZE_MAX, peer).await
+    }
+}
+
+/// A courtesy to a member with an old certificate. That the connection ends is what keeps strangers out.
+async fn say_refused(stream: &mut SubstreamBox, head: &[u8], refused: &Refusal) {
+    let mut frame = head.to_vec();
+    if refused.tell {
+        let reason = &refused.why.as_bytes()[..refused.why.len().min(REASON_SIZE_MAX)];
+        frame.extend_from_slice(&(reason.len() as u16).to_be_bytes());
+        frame.extend_from_slice(reason);
+    }
+    let _ = stream.write_all(&frame).await;
+    let _ = stream.close().await;
+    let mut last = [0u8; 1];
+    let _ = tokio::time::timeout(Duration::from_millis(200), stream.read(&mut last)).await;
+}
+
+async fn refused_by(peer: PeerId, stream: &mut SubstreamBox) -> io::Error {
+    let refused = format!("{peer} refused this host's certificate");
+    match read_part(stream, REASON_SIZE_MAX, peer).await {
+        Ok(reason) => refusal(format!("{refused}: {}", String::from_utf8_lossy(&reason))),
+        Err(_) => refusal(refused),
     }
 }
 

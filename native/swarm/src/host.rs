@@ -73,6 +73,7 @@ enum Command {
     Dial(Multiaddr, Reply<PeerId>),
     Listen(Multiaddr, Reply<()>),
     Disconnect(PeerId),
+    SetCertificate(Vec<u8>),
     AddAddress(PeerId, Multiaddr),
     Subscribe(String),
     Publish(String, Vec<u8>),
@@ -131,6 +132,10 @@ impl Host {
     }
     pub fn disconnect(&self, peer: PeerId) {
         self.send(Command::Disconnect(peer));
+    }
+    /// Shown at every connection from now on; those that stand stay. False when too much waits already.
+    pub fn set_certificate(&self, certificate: &[u8]) -> bool {
+        self.commands.try_send(Command::SetCertificate(certificate.to_vec())).is_ok()
     }
     pub fn add_address(&self, peer: PeerId, address: Multiaddr) {
         self.send(Command::AddAddress(peer, address));
@@ -192,6 +197,7 @@ struct Search {
 struct Running {
     swarm: Swarm<Behaviour>,
     events: Arc<dyn Events>,
+    admission: Arc<Admission>,
     relay_server: bool,
     has_external: bool,
     dials: HashMap<ConnectionId, Dial>,
@@ -244,7 +250,7 @@ impl Running {
         let id = key.public().to_peer_id();
         let admission = Admission::new(id, options.certificate.clone(), events.clone());
         let (transport, relay_client) = transport::build(&key, admission.clone()).map_err(Failure::invalid)?;
-        let peers = peers::Behaviour::new(events.clone(), admission, control);
+        let peers = peers::Behaviour::new(events.clone(), admission.clone(), control);
         let behaviour = Behaviour::new(&key, options, relay_client, peers).map_err(Failure::invalid)?;
         let runtime = Handle::current();
         let executor = move |task: std::pin::Pin<Box<dyn Future<Output = ()> + Send>>| {
@@ -267,6 +273,7 @@ impl Running {
         Ok(Self {
             swarm,
             events,
+            admission,
             relay_server: options.relay_server,
             has_external: !options.external.is_empty(),
             dials: HashMap::new(),
@@ -356,6 +363,7 @@ impl Running {
                     self.leaving.entry(peer).or_default();
                 }
             }
+            Command::SetCertificate(certificate) => self.admission.set_certificate(certificate),
             Command::AddAddress(peer, address) => {
                 self.swarm.behaviour_mut().kad.add_address(&peer, address);
             }

@@ -8,7 +8,7 @@ mod host;
 mod peers;
 mod transport;
 
-pub use admission::NOT_ADMITTED;
+pub use admission::{NOT_ADMITTED, Refusal};
 pub use host::{Failure, Host, Kind, Options, Reply};
 pub use libp2p;
 pub use peers::PeerStream;
@@ -18,7 +18,7 @@ use libp2p::PeerId;
 /// What a host tells its owner. Called from tokio threads, several at once; must not block.
 pub trait Events: Send + Sync + 'static {
     /// Whether the peer that proved to be `peer` may join with this certificate; the reason if not.
-    fn admit(&self, peer: &PeerId, certificate: &[u8]) -> Result<(), String>;
+    fn admit(&self, peer: &PeerId, certificate: &[u8]) -> Result<(), Refusal>;
     /// The first connection to a peer; before any of its streams.
     fn peer_up(&self, peer: &PeerId, certificate: &[u8]);
     /// The last connection to a peer has closed.

@@ -6,7 +6,7 @@ use libp2p::swarm::{NetworkBehaviour, SwarmEvent};
 use libp2p::{Multiaddr, PeerId, Swarm, identify, kad, noise, ping, tcp, yamux};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
-use swarm::{Events, Failure, Host, Kind, Options, PeerStream, Reply};
+use swarm::{Events, Failure, Host, Kind, Options, PeerStream, Refusal, Reply};
 use tokio::sync::oneshot;
 
 #[derive(NetworkBehaviour)]
@@ -54,8 +54,8 @@ impl Notes {
 struct Owner(Arc<Notes>);
 
 impl Events for Owner {
-    fn admit(&self, _: &PeerId, certificate: &[u8]) -> Result<(), String> {
-        if certificate == b"member" { Ok(()) } else { Err("no member".into()) }
+    fn admit(&self, _: &PeerId, certificate: &[u8]) -> Result<(), Refusal> {
+        if certificate == b"member" { Ok(()) } else { Err(Refusal { why: "no member".into(), tell: false }) }
     }
     fn peer_up(&self, peer: &PeerId, _: &[u8]) {
         self.0.add(format!("up {peer}"));

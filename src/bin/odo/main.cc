@@ -6,18 +6,22 @@
 #include <iostream>
 
 #include "bin/manual/manual.h"
+#include "bin/odo/membership.h"
 #include "http/json.h"
 #include "node/local_process.h"
 #include "node/network.h"
 #include "node/node.h"
 #include "node/stop_signal.h"
 #include "runtime/one_shot.h"
+#include "runtime/task_group.h"
 
 namespace {
 
 using namespace tau;
 namespace fs = std::filesystem;
 
+// A stat and a read of a kilobyte.
+constexpr Duration kLookForCertificateEvery = std::chrono::seconds(2);
 constexpr int kExitUsage = 2;  // wrong arguments; 1 is for everything else that fails
 
 int complain(const Error& error) {
@@ -33,13 +37,34 @@ http::Json describe(const node::Node& node) {
           {"http", at(node.http())}, {"dns", at(node.dns())}, {"api", at(node.api())}};
 }
 
+// Looks at the certificate's file: whoever puts a renewed one there need not restart the node.
+Task<void> watch_certificate(node::Node& node, fs::path file, Logger log) {
+  auto last = node::read_small_file(file);
+  while (co_await runtime::sleep_for(kLookForCertificateEvery)) {
+    auto found = node::read_small_file(file);
+    if (!found || (last && *last == *found)) continue;
+    const auto renewed = co_await node.renew(to_bytes(*found));
+    if (!renewed)
+      log.warning(file.string() + " has changed and is of no use: " + renewed.error().message());
+    last = std::move(found);
+  }
+}
+
 // Runs the node until a signal, or until it can't start. Prints one line when it is up:
 // {"ready": NAME, …} on standard output, for whoever started it.
-Task<Status> run(node::Node& node, runtime::OneShot<void> told_to_stop) {
+Task<Status> run(node::Node& node, runtime::Loop& loop, Logger log,
+                 runtime::OneShot<void> told_to_stop) {
+  const fs::path certificate = node.options().identity_certificate;
+  node.on_renewed([certificate](const Bytes& fresh) {
+    return node::replace_file(certificate, fresh);  // a kilobyte, once in months
+  });
   CO_TRY_STATUS(node.start());
+  runtime::TaskGroup watching(loop);
+  watching.spawn(watch_certificate(node, certificate, log));
   fmt::print("{}\n", describe(node).dump());
   std::fflush(stdout);
   (void)co_await told_to_stop;
+  co_await watching.stop();
   co_await node.stop();
   co_return Status{};
 }
@@ -56,7 +81,7 @@ Status start(const fs::path& config) {
   node::LocalProcess process(loop, log);
   const std::string name = fs::absolute(config).parent_path().filename().string();
   node::Node node(process, name, options, std::move(identity), admission, log);
-  return runtime::block_on(loop, run(node, told_to_stop));
+  return runtime::block_on(loop, run(node, loop, log, told_to_stop));
 }
 
 Status show(const std::string& config) {
@@ -85,7 +110,9 @@ manual::About about() {
             indented(node::show_config({}))},
        {"SIGNALS",
         "SIGTERM and SIGINT end a node: it says goodbye and writes out what it has. kill -9 and "
-        "a power cut lose nothing that was acknowledged."},
+        "a power cut lose nothing that was acknowledged. A certificate that is replaced in its "
+        "file "
+        "is taken within seconds, without a restart."},
        {"EXAMPLE",
         "  odo network create mynet --name mynet\n"
         "  odo node create mynet one --services auth,tns,patrick,seer,hoarder,monkey,substrate\n"
@@ -167,6 +194,7 @@ int main(int argc, char** argv) {
     }
   });
 
+  odo::declare_membership(app, *network, status);
   manual::declare(app, about(), status);
   try {
     app.parse(argc, argv);

@@ -150,8 +150,7 @@ void LibP2pHost::disconnect(const PeerId& peer) {
 
 Task<Result<std::unique_ptr<Stream>>> LibP2pHost::open(PeerId peer, std::string protocol) {
   CO_TRY_SYNC_STATUS(running());
-  if (!peers_.contains(peer))
-    co_return fail(ErrorCode::unavailable, "not connected to " + peer.str());
+  if (!accepted(peer)) co_return fail(ErrorCode::unavailable, "not connected to " + peer.str());
   using Opened = runtime::OneShot<std::unique_ptr<Stream>>;
   Opened done(loop_);
   parts_->native->open(
@@ -182,7 +181,8 @@ void LibP2pHost::handle(std::string protocol, StreamHandler handler) {
 std::vector<PeerId> LibP2pHost::peers() const {
   std::vector<PeerId> out;
   out.reserve(peers_.size());
-  for (const auto& [id, peer] : peers_) out.push_back(id);
+  for (const auto& [id, peer] : peers_)
+    if (!peer.refused) out.push_back(id);
   return out;
 }
 
@@ -193,9 +193,55 @@ std::optional<Certificate> LibP2pHost::certificate_of(const PeerId& peer) const 
     if (!own) return std::nullopt;
     return std::move(*own);
   }
+  const Peer* entry = accepted(peer);
+  if (!entry) return std::nullopt;
+  return entry->certificate;
+}
+
+const LibP2pHost::Peer* LibP2pHost::accepted(const PeerId& peer) const {
   const auto it = peers_.find(peer);
-  if (it == peers_.end()) return std::nullopt;
-  return it->second.certificate;
+  return it == peers_.end() || it->second.refused ? nullptr : &it->second;
+}
+
+Status LibP2pHost::show_certificate(Bytes certificate) {
+  TRY(const auto own, options_.admission.check(id_, certificate, loop_.wall_unix_ms()));
+  (void)own;
+  if (state_ == State::running && !parts_->native->set_certificate(slice_of(certificate)))
+    return fail(ErrorCode::resource_exhausted, "the host is overwhelmed; try again");
+  Admission(options_.admission).renew(std::move(certificate));  // copies share it
+  return {};
+}
+
+Status LibP2pHost::note_certificate(const PeerId& peer, BytesView certificate) {
+  const auto it = peers_.find(peer);
+  if (it == peers_.end()) return fail(ErrorCode::unavailable, "not connected to " + peer.str());
+  TRY(Certificate opened, options_.admission.open(peer, certificate));
+  if (opened.not_before_unix_ms < it->second.shown.not_before_unix_ms) return {};
+  TRY(const auto left, options_.admission.judge(opened, loop_.wall_unix_ms()));
+  (void)left;
+  it->second.shown = std::move(opened);
+  judge(peer, it->second);
+  return {};
+}
+
+void LibP2pHost::recheck() {
+  for (auto& [peer, entry] : peers_) judge(peer, entry);
+}
+
+// What the peer's certificate is worth now; the timer for when that ends.
+void LibP2pHost::judge(const PeerId& peer, Peer& entry) {
+  loop_.cancel_timer(entry.expiry);
+  auto left = options_.admission.judge(entry.shown, loop_.wall_unix_ms());
+  if (left) {
+    entry.certificate = *std::move(left);
+    entry.refused = false;
+    return watch_expiry(peer);
+  }
+  if (!entry.refused)
+    log_.info("certificate of " + peer.str() + " " + left.error().message() +
+              ": closing the connection");
+  entry.refused = true;
+  disconnect(peer);
 }
 
 void LibP2pHost::on_peer(PeerHandler handler) { peer_handlers_.push_back(std::move(handler)); }
@@ -248,9 +294,13 @@ Task<Status> LibP2pHost::listen(std::string multiaddr) {
   co_return co_await done;
 }
 
-void LibP2pHost::on_peer_up(const PeerId& peer, Certificate certificate) {
-  const auto [it, fresh] = peers_.insert_or_assign(peer, Peer{std::move(certificate), {}});
-  watch_expiry(peer);
+void LibP2pHost::on_peer_up(const PeerId& peer, BytesView certificate) {
+  // Admission has just checked it; meanwhile there may be news.
+  auto shown = options_.admission.open(peer, certificate);
+  if (!shown || !options_.admission.judge(*shown, loop_.wall_unix_ms())) return disconnect(peer);
+  const auto [it, fresh] = peers_.try_emplace(peer);
+  it->second.shown = *std::move(shown);
+  judge(peer, it->second);
   if (fresh) tell_peer(peer, true);
 }
 
@@ -276,17 +326,14 @@ void LibP2pHost::tell_peer(const PeerId& peer, bool connected) {
 void LibP2pHost::watch_expiry(const PeerId& peer) {
   Peer& entry = peers_.at(peer);
   const std::int64_t left = entry.certificate.not_after_unix_ms - loop_.wall_unix_ms();
-  if (left <= 0) {
-    log_.info("certificate of " + peer.str() + " has expired: closing the connection");
-    return disconnect(peer);
-  }
-  entry.expiry = loop_.call_after(std::chrono::milliseconds(std::min(left, kExpiryCheckMs)),
-                                  [this, peer] { watch_expiry(peer); });
+  entry.expiry = loop_.call_after(std::chrono::milliseconds(std::clamp(left, 0L, kExpiryCheckMs)),
+                                  [this, peer] { judge(peer, peers_.at(peer)); });
 }
 
 void LibP2pHost::on_message(const std::string& topic, const PeerId& from, BytesView data) {
   const auto it = topics_.find(topic);
   if (it == topics_.end() || state_ != State::running || data.size() > kMessageSizeMax) return;
+  if (options_.admission.revoked(from)) return;  // passed on by who does not know it yet
   for (std::size_t i = 0; i < it->second.size(); ++i) {
     const MessageHandler handler = it->second[i];
     handler(from, data);
@@ -295,7 +342,8 @@ void LibP2pHost::on_message(const std::string& topic, const PeerId& from, BytesV
 
 void LibP2pHost::on_stream(const std::string& protocol, std::unique_ptr<Stream> stream) {
   const auto it = handlers_.find(protocol);
-  if (it == handlers_.end() || state_ != State::running) return;  // destroyed: reset
+  if (it == handlers_.end() || state_ != State::running || !accepted(stream->remote()))
+    return;  // destroyed: reset
   tasks_.spawn([](StreamHandler handler, std::unique_ptr<Stream> s) -> Task<void> {
     co_await handler(std::move(s));
   }(it->second, std::move(stream)));

@@ -69,6 +69,9 @@ class LibP2pHost final : public Host {
   std::vector<PeerId> peers() const override;
   std::optional<Certificate> certificate_of(const PeerId& peer) const override;
   void on_peer(PeerHandler handler) override;
+  Status show_certificate(Bytes certificate) override;
+  Status note_certificate(const PeerId& peer, BytesView certificate) override;
+  void recheck() override;
 
   void subscribe(std::string topic, MessageHandler handler) override;
   Status publish(const std::string& topic, Bytes data) override;
@@ -83,17 +86,21 @@ class LibP2pHost final : public Host {
   friend class Events;
   struct Parts;
   struct Peer {
-    Certificate certificate;
+    Certificate shown;        // as the root signed it
+    Certificate certificate;  // what is left of it now
+    bool refused = false;     // by now; its connection is being closed
     runtime::TimerId expiry;
   };
   enum class State { fresh, running, stopped };
 
-  void on_peer_up(const PeerId& peer, Certificate certificate);
+  void on_peer_up(const PeerId& peer, BytesView certificate);
   void on_peer_down(const PeerId& peer);
   void on_message(const std::string& topic, const PeerId& from, BytesView data);
   void on_stream(const std::string& protocol, std::unique_ptr<Stream> stream);
   void on_address(const std::string& address, bool listening);
   void tell_peer(const PeerId& peer, bool connected);
+  const Peer* accepted(const PeerId& peer) const;
+  void judge(const PeerId& peer, Peer& entry);
   void watch_expiry(const PeerId& peer);
   Task<void> keep_connected(std::string address);
   Task<void> stop_native();

@@ -16,18 +16,23 @@ class World {
   Host& add_host(std::string_view name = "") {
     const auto key = network_.make_key();
     const PeerId id = codec::peer_id_of(key.public_key());
-    Options options{.key = key, .admission = network_.admission(id, loop_.wall_unix_ms(), name)};
+    const Admission admission = network_.admission(id, loop_.wall_unix_ms(), name);
+    admissions_.emplace(id, admission);
+    Options options{.key = key, .admission = admission};
     options.listen = {kListen};
     hosts_.push_back(std::make_unique<LibP2pHost>(loop_, runtime_, std::move(options), Logger()));
     const auto started = runtime::block_on(loop_, hosts_.back()->start());
     EXPECT_TRUE(started) << started.error().to_string();
     return *hosts_.back();
   }
+  TestNetwork& keys() { return network_; }
+  Admission admission_of(const PeerId& id) { return admissions_.at(id); }
 
  private:
   runtime::RealLoop loop_;
   Runtime runtime_;
   TestNetwork network_;
+  std::map<PeerId, Admission> admissions_;
   std::vector<std::unique_ptr<LibP2pHost>> hosts_;
 };
 

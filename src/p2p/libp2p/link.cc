@@ -50,21 +50,17 @@ void Answer::opened(rust::Box<native::NativeStream> stream) const noexcept {
   });
 }
 
-rust::String Events::admit(rust::Str peer,
-                           rust::Slice<const std::uint8_t> certificate) const noexcept {
-  const auto checked =
-      link_->admission().check(peer_of(peer), view_of(certificate), link_->wall_unix_ms());
-  return checked ? rust::String() : rust::String::lossy(checked.error().message());
+native::Admitted Events::admit(rust::Str peer,
+                               rust::Slice<const std::uint8_t> certificate) const noexcept {
+  const auto refusal =
+      link_->admission().refusal(peer_of(peer), view_of(certificate), link_->wall_unix_ms());
+  if (!refusal) return {rust::String(), false};
+  return {rust::String::lossy(refusal->why), refusal->was_member};
 }
 
 void Events::peer_up(rust::Str peer, rust::Slice<const std::uint8_t> certificate) const noexcept {
-  // Admission has just checked it, and this host's clock has hardly moved.
-  auto checked =
-      link_->admission().check(peer_of(peer), view_of(certificate), link_->wall_unix_ms());
-  Certificate shown = checked ? std::move(*checked) : Certificate{};
-  Link::with_host(link_, [id = peer_of(peer), shown = std::move(shown)](LibP2pHost& host) mutable {
-    host.on_peer_up(id, std::move(shown));
-  });
+  Link::with_host(link_, [id = peer_of(peer), shown = to_bytes(view_of(certificate))](
+                             LibP2pHost& host) { host.on_peer_up(id, shown); });
 }
 
 void Events::peer_down(rust::Str peer) const noexcept {

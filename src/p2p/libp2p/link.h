@@ -71,8 +71,8 @@ class Events final : public native::HostEvents {
  public:
   explicit Events(std::shared_ptr<Link> link) : link_(std::move(link)) {}
 
-  rust::String admit(rust::Str peer,
-                     rust::Slice<const std::uint8_t> certificate) const noexcept override;
+  native::Admitted admit(rust::Str peer,
+                         rust::Slice<const std::uint8_t> certificate) const noexcept override;
   void peer_up(rust::Str peer, rust::Slice<const std::uint8_t> certificate) const noexcept override;
   void peer_down(rust::Str peer) const noexcept override;
   void message(rust::Str topic, rust::Str from,

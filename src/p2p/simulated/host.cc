@@ -32,7 +32,7 @@ SimulatedHost::SimulatedHost(SimulatedNetwork& network, PeerId id, Admission adm
       tasks_(loop_) {}
 
 SimulatedHost::~SimulatedHost() {
-  for (const auto& [id, peer] : peers_) loop_.cancel_timer(peer.expiry);
+  loop_.cancel_timer(expiry_);
   network_.remove(*this);
 }
 
@@ -94,12 +94,15 @@ Task<Result<PeerId>> SimulatedHost::outcome(std::shared_ptr<Dial> dial) {
 
 void SimulatedHost::dial_arrives(SimulatedNetwork& network, std::shared_ptr<Dial> dial) {
   const SimulatedHost* host = network.find(dial->to);
-  const auto refuse = [&](ErrorCode code, const char* why) {
+  const auto refuse = [&](ErrorCode code, std::string why) {
     network.deliver(dial->to, dial->from, [dial, code, why] { dial->done.set(fail(code, why)); });
   };
   if (!host) return refuse(ErrorCode::unavailable, "connection refused");
-  if (!host->admission_.check(dial->from, dial->certificate, host->loop_.wall_unix_ms()))
-    return refuse(ErrorCode::permission_denied, "the peer refused this host's certificate");
+  if (const auto refusal =
+          host->admission_.refusal(dial->from, dial->certificate, host->loop_.wall_unix_ms()))
+    return refuse(ErrorCode::permission_denied,
+                  "the peer refused this host's certificate" +
+                      (refusal->was_member ? ": " + refusal->why : ""));
   network.deliver(dial->to, dial->from,
                   [&network, dial, certificate = host->admission_.own_certificate()] {
                     answer_arrives(network, dial, certificate);
@@ -110,24 +113,27 @@ void SimulatedHost::answer_arrives(SimulatedNetwork& network, std::shared_ptr<Di
                                    Bytes certificate) {
   SimulatedHost* host = network.find(dial->from);
   if (!host) return;
-  auto checked = host->admission_.check(dial->to, certificate, host->loop_.wall_unix_ms());
-  if (!checked) {
-    dial->done.set(fail(std::move(checked).error()));
+  if (auto refusal = host->admission_.refusal(dial->to, certificate, host->loop_.wall_unix_ms())) {
+    dial->done.set(fail(ErrorCode::permission_denied, std::move(refusal->why)));
     return;
   }
+  auto shown = host->admission_.open(dial->to, certificate);
   auto connection = network.connection(dial->from, dial->to);
   if (!connection) {
     connection = std::make_shared<Connection>(network, dial->from, dial->to);
     network.connections_[std::minmax(dial->from, dial->to)] = connection;
   }
-  host->peer_up(dial->to, std::move(*checked));
+  host->peer_up(dial->to, std::move(*shown));
   dial->done.set(PeerId(dial->to));
   network.deliver(dial->from, dial->to, [&network, dial, connection] {
     SimulatedHost* other = connection->open ? network.find(dial->to) : nullptr;
     if (!other) return;
-    auto theirs =
-        other->admission_.check(dial->from, dial->certificate, other->loop_.wall_unix_ms());
-    if (theirs) other->peer_up(dial->from, std::move(*theirs));
+    auto theirs = other->admission_.open(dial->from, dial->certificate);
+    if (theirs && other->admission_.judge(*theirs, other->loop_.wall_unix_ms())) {
+      other->peer_up(dial->from, std::move(*theirs));
+    } else {
+      network.close(connection, dial->to);
+    }
   });
 }
 
@@ -144,7 +150,7 @@ void SimulatedHost::disconnect(const PeerId& peer) {
 
 Task<Result<std::unique_ptr<Stream>>> SimulatedHost::open(PeerId peer, std::string protocol) {
   CO_TRY_SYNC_STATUS(running());
-  const auto connection = peers_.contains(peer) ? network_.connection(id_, peer) : nullptr;
+  const auto connection = accepted(peer) ? network_.connection(id_, peer) : nullptr;
   if (!connection) co_return fail(ErrorCode::unavailable, "not connected to " + peer.str());
   const std::uint64_t opening = connection->next_opening++;
   const runtime::OneShot<std::unique_ptr<Stream>> done(loop_);
@@ -194,7 +200,8 @@ void SimulatedHost::handle(std::string protocol, StreamHandler handler) {
 
 std::vector<PeerId> SimulatedHost::peers() const {
   std::vector<PeerId> out;
-  for (const auto& [id, peer] : peers_) out.push_back(id);
+  for (const auto& [id, peer] : peers_)
+    if (!peer.refused) out.push_back(id);
   return out;
 }
 
@@ -209,9 +216,65 @@ std::optional<Certificate> SimulatedHost::certificate_of(const PeerId& peer) con
     }
     return own_;
   }
+  const Peer* entry = accepted(peer);
+  if (!entry) return std::nullopt;
+  return entry->certificate;
+}
+
+const SimulatedHost::Peer* SimulatedHost::accepted(const PeerId& peer) const {
   const auto it = peers_.find(peer);
-  if (it == peers_.end()) return std::nullopt;
-  return it->second.certificate;
+  return it == peers_.end() || it->second.refused ? nullptr : &it->second;
+}
+
+Status SimulatedHost::show_certificate(Bytes certificate) {
+  TRY(const auto own, admission_.check(id_, certificate, loop_.wall_unix_ms()));
+  (void)own;
+  admission_.renew(std::move(certificate));
+  own_.reset();
+  return {};
+}
+
+Status SimulatedHost::note_certificate(const PeerId& peer, BytesView certificate) {
+  const auto it = peers_.find(peer);
+  if (it == peers_.end()) return fail(ErrorCode::unavailable, "not connected to " + peer.str());
+  TRY(Certificate opened, admission_.open(peer, certificate));
+  if (opened.not_before_unix_ms < it->second.shown.not_before_unix_ms) return {};
+  TRY(it->second.certificate, admission_.judge(opened, loop_.wall_unix_ms()));
+  it->second.shown = std::move(opened);
+  watch_expiry(it->second.certificate.not_after_unix_ms);
+  return {};
+}
+
+void SimulatedHost::recheck() {
+  own_.reset();
+  std::vector<PeerId> refused;
+  std::int64_t first = 0;
+  for (auto& [peer, entry] : peers_) {
+    auto left = admission_.judge(entry.shown, loop_.wall_unix_ms());
+    if (!left) {
+      log_.info("certificate of " + peer.str() + " " + left.error().message() +
+                ": closing the connection");
+      entry.refused = true;
+      refused.push_back(peer);
+      continue;
+    }
+    entry.certificate = *std::move(left);
+    const std::int64_t ends = entry.certificate.not_after_unix_ms;
+    if (first == 0 || ends < first) first = ends;
+  }
+  for (const PeerId& peer : refused) disconnect(peer);
+  expiry_unix_ms_ = 0;
+  if (first != 0) watch_expiry(first);
+}
+
+// One timer for all peers: a thousand hosts have a million of them.
+void SimulatedHost::watch_expiry(std::int64_t not_after_unix_ms) {
+  if (expiry_unix_ms_ != 0 && expiry_unix_ms_ <= not_after_unix_ms) return;
+  loop_.cancel_timer(expiry_);
+  expiry_unix_ms_ = not_after_unix_ms;
+  const std::int64_t left = not_after_unix_ms - loop_.wall_unix_ms();
+  expiry_ = loop_.call_after(std::chrono::milliseconds(std::clamp(left, 0L, kExpiryCheckMs)),
+                             [this] { recheck(); });
 }
 
 void SimulatedHost::on_peer(PeerHandler handler) { peer_handlers_.push_back(std::move(handler)); }
@@ -223,24 +286,18 @@ void SimulatedHost::tell_peer(const PeerId& peer, bool connected) {
   }
 }
 
-void SimulatedHost::peer_up(const PeerId& peer, Certificate certificate) {
+void SimulatedHost::peer_up(const PeerId& peer, Certificate shown) {
   if (state_ != State::running || peers_.contains(peer)) return;
-  const std::int64_t left = certificate.not_after_unix_ms - loop_.wall_unix_ms();
-  Peer& entry = peers_[peer];
-  entry.certificate = std::move(certificate);
-  if (left < kExpiryCheckMs) {
-    entry.expiry = loop_.call_after(std::chrono::milliseconds(left), [this, peer] {
-      log_.info("certificate of " + peer.str() + " has expired: closing the connection");
-      disconnect(peer);
-    });
-  }
+  auto left = admission_.judge(shown, loop_.wall_unix_ms());
+  if (!left) return disconnect(peer);
+  watch_expiry(left->not_after_unix_ms);
+  peers_.emplace(peer, Peer{std::move(shown), *std::move(left)});
   tell_peer(peer, true);
 }
 
 void SimulatedHost::forget(const PeerId& peer) {
   const auto it = peers_.find(peer);
   if (it == peers_.end()) return;
-  loop_.cancel_timer(it->second.expiry);
   peers_.erase(it);
 }
 
@@ -285,6 +342,7 @@ void SimulatedHost::gossip(const PeerId& author, const PeerId& via, std::uint64_
   const auto it = topics_.find(topic);
   if (it == topics_.end() || !peers_.contains(via) || !heard_.insert(message).second) return;
   if (heard_.size() > kHeardMax) heard_.erase(heard_.begin());
+  if (admission_.revoked(author)) return;
   for (std::size_t i = 0; i < it->second.size(); ++i) {
     const MessageHandler handler = it->second[i];
     handler(author, *data);

@@ -152,6 +152,9 @@ class SimulatedHost final : public Host {
   std::vector<PeerId> peers() const override;
   std::optional<Certificate> certificate_of(const PeerId& peer) const override;
   void on_peer(PeerHandler handler) override;
+  Status show_certificate(Bytes certificate) override;
+  Status note_certificate(const PeerId& peer, BytesView certificate) override;
+  void recheck() override;
 
   void subscribe(std::string topic, MessageHandler handler) override;
   Status publish(const std::string& topic, Bytes data) override;
@@ -164,8 +167,9 @@ class SimulatedHost final : public Host {
   enum class State { fresh, running, stopped };
   struct Dial;
   struct Peer {
-    Certificate certificate;
-    runtime::TimerId expiry;
+    Certificate shown;        // as the root signed it
+    Certificate certificate;  // what is left of it now
+    bool refused = false;     // by now; its connection is being closed
   };
 
   Status running() const;
@@ -175,7 +179,9 @@ class SimulatedHost final : public Host {
   static Task<Result<PeerId>> outcome(std::shared_ptr<Dial> dial);
   void forget(const PeerId& peer);
   void tell_peer(const PeerId& peer, bool connected);
-  void peer_up(const PeerId& peer, Certificate certificate);
+  void peer_up(const PeerId& peer, Certificate shown);
+  const Peer* accepted(const PeerId& peer) const;
+  void watch_expiry(std::int64_t not_after_unix_ms);
   void peer_down(const PeerId& peer);
   void accept(const PeerId& from, std::shared_ptr<Connection> connection, std::uint64_t opening,
               std::string protocol);
@@ -187,8 +193,10 @@ class SimulatedHost final : public Host {
   SimulatedNetwork& network_;
   runtime::Loop& loop_;
   const PeerId id_;
-  const Admission admission_;
+  Admission admission_;
   Logger log_;
+  runtime::TimerId expiry_;          // when the first certificate of a peer ends
+  std::int64_t expiry_unix_ms_ = 0;  // 0: none is watched
   State state_ = State::fresh;
   mutable std::optional<Certificate> own_;  // when it was last checked
   std::uint64_t address_ = 0;

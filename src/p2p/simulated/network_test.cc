@@ -17,18 +17,21 @@ class World {
     return add(id, keys_.admission(id, loop_.wall_unix_ms(), name));
   }
   SimulatedHost& add(const PeerId& id, Admission admission) {
+    admissions_.emplace(id, admission);
     hosts_.push_back(std::make_unique<SimulatedHost>(network_, id, std::move(admission), Logger()));
     EXPECT_TRUE(runtime::block_on(loop_, hosts_.back()->start()));
     return *hosts_.back();
   }
   SimulatedNetwork& network() { return network_; }
   TestNetwork& keys() { return keys_; }
+  Admission admission_of(const PeerId& id) { return admissions_.at(id); }
 
  private:
   runtime::VirtualLoop loop_;
   SeededRandom random_{7};
   TestNetwork keys_;
   SimulatedNetwork network_{loop_, random_};
+  std::map<PeerId, Admission> admissions_;
   std::vector<std::unique_ptr<SimulatedHost>> hosts_;
 };
 

@@ -72,6 +72,13 @@ class FaultyHost final : public p2p::Host {
     return inner_->certificate_of(peer);
   }
   void on_peer(p2p::PeerHandler handler) override { inner_->on_peer(std::move(handler)); }
+  Status show_certificate(Bytes certificate) override {
+    return inner_->show_certificate(std::move(certificate));
+  }
+  Status note_certificate(const PeerId& peer, BytesView certificate) override {
+    return inner_->note_certificate(peer, certificate);
+  }
+  void recheck() override { inner_->recheck(); }
 
   void subscribe(std::string topic, p2p::MessageHandler handler) override {
     inner_->subscribe(std::move(topic),
