@@ -140,7 +140,8 @@ TEST(Tidy, TestsThatDocumentsNameExist) {
   static const std::regex kName(R"(\b([A-Z][A-Za-z0-9]+\.[A-Z][A-Za-z0-9]{12,})\b)");
   std::set<std::string> tests;
   for (const auto& file : sources()) {
-    if (!file.path.string().ends_with("_test.cc")) continue;
+    const std::string path = file.path.string();
+    if (!path.ends_with("_test.cc") && !path.ends_with("_conformance.h")) continue;
     for (std::size_t i = 0; i < file.lines.size(); ++i) {
       std::smatch m;
       std::string line = file.lines[i];
