@@ -225,14 +225,19 @@ Result<SealedDelta> seal(const p2p::NodeIdentity& identity, Delta delta) {
 }
 
 Result<p2p::Certificate> DeltaReader::certificate(const Bytes& bytes, std::int64_t at_unix_ms) {
-  const auto it = certificates_.find(bytes);
-  if (it != certificates_.end() && at_unix_ms >= it->second.not_before_unix_ms &&
-      at_unix_ms < it->second.not_after_unix_ms)
-    return it->second;
-  TRY(p2p::Certificate certificate, admission_.check_any(bytes, at_unix_ms));
-  if (certificates_.size() >= kCertificatesMax) certificates_.clear();
-  certificates_.insert_or_assign(bytes, certificate);
-  return certificate;
+  auto it = certificates_.find(bytes);
+  if (it == certificates_.end()) {
+    if (bytes.size() > p2p::kCertificateSizeMax) return bad("its certificate is too long");
+    TRY(const auto item, codec::from_cbor<codec::Signed>(bytes));
+    TRY(const auto claimed, codec::from_cbor<p2p::Certificate>(item.body));
+    TRY(p2p::Certificate opened, admission_.open(claimed.peer, bytes));
+    if (certificates_.size() >= kCertificatesMax) certificates_.clear();
+    it = certificates_.insert_or_assign(bytes, std::move(opened)).first;
+  }
+  const p2p::Certificate& found = it->second;
+  if (at_unix_ms >= found.not_before_unix_ms && at_unix_ms < found.not_after_unix_ms) return found;
+  return fail(ErrorCode::permission_denied,
+              "the certificate of " + found.peer.str() + " is not valid at the time of the delta");
 }
 
 Result<SealedDelta> DeltaReader::open(const codec::Cid& cid, Bytes block) {

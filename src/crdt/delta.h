@@ -7,7 +7,10 @@
 //
 // Whether a delta is good is decided by its own bytes alone (and the network's root key), never by
 // what else a replica knows: so all replicas decide alike, and one liar cannot make others disagree
-// about what may follow.
+// about what may follow. Revocations are no part of it: replicas hear of them at different moments,
+// and would accept different histories. They close the way in instead: announcements and streams of
+// a revoked node are refused, so what it signs comes in no more, and what a replica had accepted
+// before it heard is passed on by that replica to all others.
 #pragma once
 
 #include <cstddef>
@@ -76,7 +79,8 @@ struct SealedDelta {
 Result<SealedDelta> seal(const p2p::NodeIdentity& identity, Delta delta);
 
 // Reads deltas of one map and checks them. The certificate is checked at the time that the delta
-// names: what was written while it was valid stays. Remembers certificates, a bounded number.
+// names, and not for revocations: what was written while it was valid stays. Remembers
+// certificates, a bounded number.
 class DeltaReader {
  public:
   DeltaReader(const p2p::Admission& admission, std::string map, std::string role)
@@ -84,7 +88,8 @@ class DeltaReader {
   // `cid` must be the block's (what an exchange gives is). Errors: invalid_argument,
   // permission_denied (signature, certificate, role).
   Result<SealedDelta> open(const codec::Cid& cid, Bytes block);
-  // Of this network, and valid at that time. Errors: permission_denied.
+  // Of this network, and valid at that time; whether it was revoked is not asked. Errors:
+  // permission_denied, invalid_argument.
   Result<p2p::Certificate> certificate(const Bytes& bytes, std::int64_t at_unix_ms);
 
  private:

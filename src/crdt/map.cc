@@ -125,8 +125,11 @@ Map::Counters Map::counters() const {
 
 bool Map::may_write() {
   // From memory, as a rule: it is asked for each write.
-  const auto own = reader_.certificate(identity_.certificate(), loop_.wall_unix_ms());
-  return own && own->has_role(options_.writers);
+  const std::int64_t now = loop_.wall_unix_ms();
+  const auto own = reader_.certificate(identity_.certificate(), now);
+  if (!own) return false;
+  const auto left = admission_.judge(*own, now);
+  return left && left->has_role(options_.writers);
 }
 
 Status Map::check(const store::Batch& batch) {
@@ -134,7 +137,8 @@ Status Map::check(const store::Batch& batch) {
   if (!may_write())
     return fail(ErrorCode::permission_denied, "this node may not write to map " + options_.name +
                                                   ": its certificate lacks the role " +
-                                                  options_.writers + " or has expired");
+                                                  options_.writers +
+                                                  ", has expired or was revoked");
   if (batch.operations.size() > kBatchKeysMax || size_of(batch) > kBatchBytesMax)
     return fail(ErrorCode::invalid_argument, "a write to map " + options_.name + " has at most " +
                                                  std::to_string(kBatchKeysMax) + " keys and " +
@@ -286,6 +290,27 @@ Task<Result<std::optional<Bytes>>> Map::get(std::string key) {
   const Version* winner = entry.winner();
   if (!winner) co_return std::optional<Bytes>();
   co_return std::optional<Bytes>(winner->value);
+}
+
+Task<Result<Census>> Map::census() const {
+  constexpr std::size_t kPage = 256;
+  Census out;
+  std::string after;
+  for (;;) {
+    CO_TRY(const auto page, state_.entries(after, kPage));
+    for (const auto& [key, entry] : page) {
+      Bytes text(out.digest.begin(), out.digest.end());
+      text.insert(text.end(), key.begin(), key.end());
+      text.push_back(0);
+      const Bytes versions = encode(entry);
+      text.insert(text.end(), versions.begin(), versions.end());
+      out.digest = crypto::sha256(text);
+      ++out.keys;
+    }
+    if (page.size() < kPage) co_return out;
+    after = page.back().first;
+    CO_TRY_STATUS(runtime::yield());
+  }
 }
 
 Task<Result<std::vector<KeyValue>>> Map::list(std::string prefix, std::string after,

@@ -28,6 +28,13 @@ struct MapOptions {
   std::size_t snapshot_bytes_max = std::size_t{1} << 30;
 };
 
+// All of a copy in a few bytes: two replicas that have the same content have the same census.
+struct Census {
+  std::uint64_t keys = 0;
+  crypto::Sha256 digest = {};
+  friend bool operator==(const Census&, const Census&) = default;
+};
+
 // Of one write: how many keys, and bytes of keys and values together.
 inline constexpr std::size_t kBatchKeysMax = 1000;
 inline constexpr std::size_t kBatchBytesMax = 512u << 10;
@@ -61,8 +68,9 @@ class Map {
   // All or nothing, here and on every replica. When it returns well it is on this node's disk; the
   // others hear of it right after. Writes that wait together share a delta and an fsync; of several
   // for one key others see the last. Errors: permission_denied (this node's certificate lacks the
-  // role or has expired), invalid_argument (bounds), resource_exhausted (too many writes wait, disk
-  // full), unavailable (stopped; the write may or may not have happened), those of the store.
+  // role, has expired or was revoked), invalid_argument (bounds), resource_exhausted (too many
+  // writes wait, disk full), unavailable (stopped; the write may or may not have happened), those
+  // of the store.
   Task<Status> write(store::Batch batch);
   Task<Status> put(std::string key, Bytes value);
   Task<Status> erase(std::string key);
@@ -72,6 +80,9 @@ class Map {
   // Keys that start with `prefix` and are > `after`, in byte order, at most `limit`.
   Task<Result<std::vector<KeyValue>>> list(std::string prefix, std::string after,
                                            std::size_t limit);
+
+  // Reads everything, a page at a time: what is written meanwhile may be in it or not.
+  Task<Result<Census>> census() const;
 
   // `handler` is called on the loop after each change of a value below `prefix`, whoever made it,
   // once it is stored. It must not wait; what it keeps it bounds itself.
@@ -89,8 +100,6 @@ class Map {
   struct Author {
     double tokens = 0;  // how much more it may announce
     TimePoint at;
-    Bytes certificate;  // found good at `checked`
-    TimePoint checked;
   };
 
   Status check(const store::Batch& batch);
@@ -102,7 +111,7 @@ class Map {
 
   void hear(const PeerId& from, BytesView data);
   bool in_rate(Author& author);
-  Status may_announce(Author& author, const PeerId& from, const Bytes& certificate);
+  Status may_announce(const PeerId& from, const Bytes& certificate);
   Task<void> announce_all();
   void announce();
   Task<void> pull_all();

@@ -13,7 +13,6 @@ constexpr Duration kAnnounceGap = 5ms;
 // Of one author: as fast as the gap lets it, and a reserve for bursts that the network gathered.
 constexpr double kRatePerSecond = 250, kBurst = 500;
 constexpr std::size_t kAuthorsMax = 4096;
-constexpr Duration kCheckedFor = 1s;  // a revocation is felt at the next check
 // Who hears old heads says its own, once in a while and not all at the same moment.
 constexpr Duration kAnswerSpread = 500ms, kAnswerGap = 2s;
 constexpr std::size_t kPullsMax = 64;  // peers that wait to be asked
@@ -47,20 +46,18 @@ bool Map::in_rate(Author& author) {
   return true;
 }
 
-Status Map::may_announce(Author& author, const PeerId& from, const Bytes& certificate) {
-  const TimePoint now = loop_.now();
-  if (author.certificate == certificate && now - author.checked < kCheckedFor) return {};
-  TRY(const auto who, admission_.check_any(certificate, loop_.wall_unix_ms()));
+Status Map::may_announce(const PeerId& from, const Bytes& certificate) {
+  const std::int64_t now = loop_.wall_unix_ms();
+  TRY(p2p::Certificate opened, reader_.certificate(certificate, now));
+  TRY(const auto who, admission_.judge(std::move(opened), now));
   if (who.peer != from || !who.has_role(options_.writers))
     return fail(ErrorCode::permission_denied, "it may not write");
-  author.certificate = certificate;
-  author.checked = now;
   return {};
 }
 
 void Map::hear(const PeerId& from, BytesView data) {
   if (authors_.size() >= kAuthorsMax && !authors_.contains(from)) authors_.clear();
-  Author& author = authors_.try_emplace(from, Author{kBurst, loop_.now(), {}, {}}).first->second;
+  Author& author = authors_.try_emplace(from, Author{kBurst, loop_.now()}).first->second;
   if (!in_rate(author)) {
     ++counters_.refused;
     return;
@@ -73,7 +70,7 @@ void Map::hear(const PeerId& from, BytesView data) {
   };
   if (!announcement) return refuse(announcement.error().message());
   if (announcement->map != options_.name) return refuse("of another map");
-  if (const auto may = may_announce(author, from, announcement->certificate); !may)
+  if (const auto may = may_announce(from, announcement->certificate); !may)
     return refuse(may.error().message());
   auto heads = links_from(announcement->heads, kAnnouncedHeadsMax);
   if (!heads) return refuse(heads.error().message());
