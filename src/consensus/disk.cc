@@ -8,7 +8,9 @@ namespace {
 
 constexpr std::string_view kStateKey = "state";
 constexpr std::string_view kSnapshotKey = "snapshot";
+constexpr std::string_view kRemovedKey = "removed";
 constexpr std::string_view kLogPrefix = "log/";
+constexpr std::string_view kChunkPrefix = "chunk/";
 constexpr std::size_t kChunkSize = 1u << 20;
 // What waits together goes to disk together, up to here; a quarter of what the store takes at once.
 constexpr std::size_t kGroupSizeMax = 16u << 20;
@@ -62,7 +64,31 @@ Task<Status> Disk::load_log(Loaded& loaded) {
   }
 }
 
+// The mark goes last: what is cut short is done again at the next start.
+Task<Status> Disk::forget_if_removed() {
+  CO_TRY(const auto mark, kv_.get(std::string(kRemovedKey)));
+  if (!mark) co_return Status{};
+  for (const std::string_view prefix : {kLogPrefix, kChunkPrefix}) {
+    std::string after;
+    for (;;) {
+      CO_TRY(const auto page, kv_.scan(std::string(prefix), after, kPage));
+      store::Batch batch;
+      for (const auto& [key, value] : page) {
+        batch.erase(key);
+        after = key;
+      }
+      if (!page.empty()) CO_TRY_STATUS(kv_.write(std::move(batch), store::Durability::buffered));
+      if (page.size() < kPage) break;
+    }
+  }
+  store::Batch last;
+  last.erase(std::string(kSnapshotKey));
+  last.erase(std::string(kRemovedKey));
+  co_return co_await kv_.write(std::move(last), store::Durability::synced);
+}
+
 Task<Result<Disk::Loaded>> Disk::load() {
+  CO_TRY_STATUS(forget_if_removed());
   Loaded loaded;
   CO_TRY(const auto state_bytes, kv_.get(std::string(kStateKey)));
   if (state_bytes) {
@@ -147,6 +173,12 @@ std::uint64_t Disk::truncate(std::uint64_t from_index) {
   next_ = std::min(next_, from_index);
   first_ = std::min(first_, next_);
   return enqueue(std::move(batch), nullptr);
+}
+
+std::uint64_t Disk::put_removed(Done done) {
+  store::Batch batch;
+  batch.put(std::string(kRemovedKey), Bytes{1});
+  return enqueue(std::move(batch), std::move(done));
 }
 
 std::uint64_t Disk::put_snapshot(StoredSnapshot snapshot, BytesView data, std::uint64_t keep,

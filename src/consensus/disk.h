@@ -3,6 +3,7 @@
 //   state                     term and vote
 //   log/<index, 16 hex>       one entry
 //   snapshot                  which snapshot counts, and how many chunks it has
+//   removed                   the group goes on without this member: all but term and vote is void
 //   chunk/<index>/<number>    its bytes
 //
 // libraft says "write" and goes on; the writes wait in one queue here, are put on disk in that
@@ -54,7 +55,8 @@ class Disk {
 
   Disk(runtime::Loop& loop, store::Kv& kv) : kv_(kv), changed_(loop) {}
 
-  // Errors: data_loss when what is there is not a whole log.
+  // What a member that was removed had goes first; its term and vote stay, so that it votes in no
+  // term twice and founds no group again. Errors: data_loss when what is there is not a whole log.
   Task<Result<Loaded>> load();
   // Term 1 and the first entry, which names the voters: the same on every member.
   Task<Status> bootstrap(LogEntry servers);
@@ -64,6 +66,7 @@ class Disk {
   std::uint64_t put_state(std::uint64_t term, std::uint64_t vote, Done done);
   std::uint64_t append(std::vector<LogEntry> entries, Done done);
   std::uint64_t truncate(std::uint64_t from_index);
+  std::uint64_t put_removed(Done done);
   // Keeps the last `keep` entries before the snapshot; 0: discards the whole log.
   std::uint64_t put_snapshot(StoredSnapshot snapshot, BytesView data, std::uint64_t keep,
                              Done done);
@@ -95,6 +98,7 @@ class Disk {
   };
   std::uint64_t enqueue(store::Batch batch, Done done);
   Task<Status> load_log(Loaded& loaded);
+  Task<Status> forget_if_removed();
   void forget_before(std::uint64_t index);
   void forget_from(std::uint64_t index);
 

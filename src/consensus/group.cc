@@ -131,7 +131,7 @@ Group::~Group() { CHECK(!core_); }
 Task<Status> Group::start() {
   if (core_) co_return Status{};
   core_ = std::make_unique<Core>(*this);
-  removed_ = asleep_ = caught_up_ = false;
+  removed_ = asleep_ = caught_up_ = broken_ = false;
   auto started = co_await start_core();
   if (!started) co_await stop();
   co_return started;
@@ -300,7 +300,11 @@ void Group::changed() {
     it->second.answer.set(fail(no_leader()));
     it = core.asked.erase(it);
   }
-  if (!core.disk.status()) fail_waiting();
+  if (!core.disk.status()) {
+    fail_waiting();
+    if (!std::exchange(broken_, true) && on_broken_)
+      loop_.post([handler = on_broken_] { handler(); });
+  }
   changed_signal_.notify_all();
 }
 
@@ -337,11 +341,8 @@ void Group::settle_term() {
 
 void Group::fail_waiting() {
   Core& core = *core_;
-  const Error error = core.disk.status() ? raft_error(RAFT_LEADERSHIPLOST, "")
-                                         : Error(ErrorCode::data_loss,
-                                                 "the group's log could not be written (" +
-                                                     core.disk.status().error().message() +
-                                                     "): start the node again once its disk works");
+  const Status healthy = health();
+  const Error error = healthy ? raft_error(RAFT_LEADERSHIPLOST, "") : healthy.error();
   for (auto& [index, answer] : std::exchange(core.applying, {})) answer.set(fail(error));
   for (auto& waiting : std::exchange(core.waiting, {})) waiting.answer.set(fail(error));
   if (!core.running)
@@ -355,6 +356,13 @@ Task<Status> Group::wait_caught_up() {
     CO_TRY_STATUS(changed_signal_.wait());
   }
   co_return Status{};
+}
+
+Status Group::health() const {
+  if (!core_ || core_->disk.status()) return {};
+  return fail(ErrorCode::data_loss,
+              "the log of group " + options_.name +
+                  " could not be written: " + core_->disk.status().error().message());
 }
 
 Status Group::running() const {
@@ -424,10 +432,7 @@ Task<Result<Bytes>> Group::propose(Bytes command) {
 
 Task<Result<Bytes>> Group::propose_here(Bytes command) {
   Core& core = *core_;
-  if (!core.disk.status())
-    co_return fail(ErrorCode::data_loss, "the group's log could not be written (" +
-                                             core.disk.status().error().message() +
-                                             "): start the node again once its disk works");
+  CO_TRY_SYNC_STATUS(health());
   core.last_work = loop_.now();
   const runtime::OneShot<Bytes> answer(loop_);
   core.waiting.push_back({std::move(command), answer});

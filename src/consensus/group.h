@@ -111,10 +111,16 @@ class Group final : private GroupPart {
   bool caught_up() const { return caught_up_; }
   // Waits for it; a single voter never waits. Errors: cancelled.
   Task<Status> wait_caught_up();
-  // The group goes on without this node: nothing works here any more. Stop it, and delete its data.
+  // The group goes on without this node: nothing works here any more. That is on its disk: started
+  // again (with an empty state machine), it has forgotten the group and waits to be added, also if
+  // it was a founder.
   bool removed() const { return removed_; }
-  // Told once, from the loop.
+  // Told once, from the loop, when it is on the disk (or cannot be written there).
   void on_removed(std::function<void()> handler) { on_removed_ = std::move(handler); }
+  // data_loss after a write failed: stop it, and start it again with an empty state machine.
+  Status health() const;
+  // Told from the loop when that happens.
+  void on_broken(std::function<void()> handler) { on_broken_ = std::move(handler); }
   bool asleep() const { return asleep_; }
 
   const std::string& name() const { return options_.name; }
@@ -180,9 +186,9 @@ class Group final : private GroupPart {
   StateMachine& machine_;
   std::unique_ptr<Core> core_;
   runtime::Signal changed_signal_;
-  std::function<void()> on_removed_;
+  std::function<void()> on_removed_, on_broken_;
   std::size_t under_way_ = 0;
-  bool caught_up_ = false, removed_ = false, asleep_ = false;
+  bool caught_up_ = false, removed_ = false, asleep_ = false, broken_ = false;
 };
 
 }  // namespace tau::consensus

@@ -238,7 +238,9 @@ void Group::hear_removed(const PeerId& from, const Removed& removed) {
   core_->io.stop_clock();
   fail_waiting();
   changed_signal_.notify_all();
-  if (on_removed_) loop_.post([handler = on_removed_] { handler(); });
+  core_->disk.put_removed([this](const Status&) {
+    if (on_removed_) loop_.post([handler = on_removed_] { handler(); });
+  });
 }
 
 // Voters without a leader ask for votes; a replica asks only whether it still belongs.

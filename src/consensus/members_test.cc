@@ -104,6 +104,58 @@ TEST(Members, ANodeThatWasRemovedLearnsItAndStops) {
   t.propose_some(3);
 }
 
+TEST(Members, ANodeThatWasRemovedHasForgottenTheGroupAndCanBeAddedAgain) {
+  Five t;
+  for (auto& m : t.members) m->snapshot_after = 32;
+  t.up_all();
+  t.propose_some(100);
+  Member* out = t.follower();
+  const PeerId id = out->host.id();
+  ASSERT_TRUE(t.at_leader(&Group::remove, id));
+  ASSERT_TRUE(t.wait_until([&] { return out->group->removed(); }));
+  t.run_for(100ms);
+  // Alone with its disk and the list of founders, it founds nothing.
+  std::vector<PeerId> rest;
+  for (auto& m : t.members)
+    if (m.get() != out) rest.push_back(m->host.id());
+  out->down();
+  t.net.wires.partition({{id}});
+  ASSERT_TRUE(out->up({id}));
+  t.run_for(10s);
+  EXPECT_FALSE(out->group->is_leader());
+  EXPECT_FALSE(out->group->removed());
+  EXPECT_EQ(out->group->members().index, 0u);
+  EXPECT_EQ(out->machine->count, 0);
+  t.net.wires.heal();
+  t.connect();
+  ASSERT_TRUE(t.at_leader(&Group::add_replica, id));
+  t.propose_some(5);
+  ASSERT_TRUE(t.settle(t.proposed));
+  EXPECT_EQ(out->machine->lines, t.leader()->machine->lines);
+}
+
+TEST(Members, ANodeWhoseDiskWasFullGoesOnOnceItsGroupIsStartedAgain) {
+  Five t;
+  t.up_all();
+  t.propose_some(3);
+  Member* hurt = t.leader();
+  bool told = false;
+  hurt->group->on_broken([&] { told = true; });
+  hurt->kv.fail_writes(Error(ErrorCode::resource_exhausted, "no space left"));
+  EXPECT_THAT(hurt->propose("lost"), HasSubstr("no space left"));
+  ASSERT_TRUE(t.wait_until([&] { return told; }));
+  EXPECT_FALSE(hurt->group->health());
+  block_on(t.net.loop, hurt->group->stop());
+  *hurt->machine = Journal();
+  ASSERT_TRUE(block_on(t.net.loop, hurt->group->start()));
+  ASSERT_TRUE(t.wait_until([&] { return hurt->group->leader().has_value(); }));
+  EXPECT_TRUE(hurt->group->health());
+  Member* l = t.leader();
+  ASSERT_TRUE(l);
+  EXPECT_THAT(l->propose("x"), testing::Not(HasSubstr("log")));
+  ASSERT_TRUE(t.wait_until([&] { return hurt->machine->lines == l->machine->lines; }));
+}
+
 TEST(Members, ANodeThatSleptThroughItsRemovalLearnsItWhenItIsBack) {
   Five t;
   t.up_all();

@@ -81,22 +81,26 @@ bool improve(std::vector<const Candidate*>& set, const std::vector<const Candida
 
 std::vector<PeerId> choose_voters(const std::vector<Candidate>& candidates,
                                   const std::vector<PeerId>& current, const VoterPolicy& policy) {
-  std::vector<const Candidate*> eligible, set;
+  std::vector<const Candidate*> eligible, set, lost;
   for (const Candidate& candidate : candidates) {
     const bool votes = std::ranges::binary_search(current, candidate.peer);
+    if (candidate.given_up && votes) lost.push_back(&candidate);
     if (candidate.given_up || !(candidate.live || votes)) continue;
     eligible.push_back(&candidate);
     if (votes) set.push_back(&candidate);
   }
   std::ranges::sort(eligible, {}, &Candidate::peer);
-  std::size_t want = std::min(policy.voters, eligible.size());
-  if (want % 2 == 0 && want > 0) --want;
+  std::size_t want = std::min(policy.voters, eligible.size() + lost.size());
+  if (want % 2 == 0 && want > 0 && !(want == 2 && current.size() == 2)) --want;
   while (set.size() > want) drop_worst(set);
   while (set.size() < want) {
     const std::size_t before = set.size();
     add_best(set, eligible);
     if (set.size() == before) break;
   }
+  std::ranges::sort(lost, {}, &Candidate::peer);
+  for (const Candidate* candidate : lost)
+    if (set.size() < want) set.push_back(candidate);
   // Each exchange lowers the cost, so this ends.
   while (improve(set, eligible)) {
   }

@@ -26,7 +26,9 @@ struct VoterPolicy {
 };
 
 // An odd number of voters that share as few hosts, then operators, then regions as can be. Those
-// that vote already stay unless another choice is better or they are given up; `current` sorted.
+// that vote already stay unless another choice is better. One that is given up goes when another
+// can take its place, and not before: with fewer voters, fewer copies would count as a majority.
+// For the same reason two voters stay two. `current` sorted.
 std::vector<PeerId> choose_voters(const std::vector<Candidate>& candidates,
                                   const std::vector<PeerId>& current, const VoterPolicy& policy);
 

@@ -73,6 +73,19 @@ TEST(Voters, ADeadOneIsReplacedStepByStepAndAMajorityIsAlwaysAlive) {
   EXPECT_EQ(next_step({11, true, ids({"a", "b", "c"}), {}}, all, {}), std::nullopt);
 }
 
+TEST(Voters, ALostOneKeepsItsVoteUntilAnotherCanTakeIt) {
+  std::vector<Candidate> all;
+  for (const char* name : {"a", "b", "c"}) all.push_back(node(name, name));
+  all[2].live = all[2].ready = false;
+  all[2].given_up = true;
+  EXPECT_EQ(choose_voters(all, ids({"a", "b", "c"}), {}), ids({"a", "b", "c"}));
+  all.push_back(node("d", "d"));
+  EXPECT_EQ(choose_voters(all, ids({"a", "b", "c"}), {}), ids({"a", "b", "d"}));
+  // One of two would be the only copy of what was acknowledged.
+  all.resize(2);
+  EXPECT_EQ(choose_voters(all, ids({"a", "b"}), {}), ids({"a", "b"}));
+}
+
 TEST(Voters, OthersFollowWithoutAVote) {
   std::vector<Candidate> all;
   for (const char* name : {"a", "b", "c", "d", "e"}) all.push_back(node(name, name));

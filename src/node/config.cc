@@ -83,7 +83,7 @@ const std::vector<Key>& keys() {
       {"dns", "slip", &Options::dns_slip,
        "Of what exceeds that, every how manieth is sent back to ask over TCP; 0: none.", 100},
       {"consensus", "voters", &Options::consensus_voters,
-       "Peer ids of the tns nodes that decide together; empty: this node alone."},
+       "Peer ids of the tns nodes that founded the registry; empty: this node alone."},
       {"patrick", "lease", &Options::patrick_lease,
        "A monkey that is silent for so long loses its job to another."},
       {"monkey", "concurrency", &Options::monkey_concurrency, "Jobs at the same time.", 64},

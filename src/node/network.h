@@ -71,9 +71,9 @@ struct NewNode {
   std::string name;
   Options options;  // services and listeners; identity and network are filled in
 };
-// Makes DIR/NAME with a config that starts. Gives the config's path. A tns node is named to the
-// others of the folder as one that decides, and they to it (voters.h), unless its options name
-// voters.
+// Makes DIR/NAME with a config that starts. Gives the config's path. A tns node is told who
+// founds the registry, and until one of those is started it is one of them (voters.h), unless its
+// options name voters.
 Result<std::filesystem::path> create_node(const NewNode& what, Random& random,
                                           std::int64_t now_unix_ms);
 

@@ -167,9 +167,9 @@ Task<Status> Node::build() {
 
   if (runs(tns::kRole)) {
     p.tns_kv = store::with_prefix(*p.kv, "tns/");
-    tns::Service::Options options{options_.network_suffix, {}};
+    tns::Service::Options options{options_.network_suffix};
     for (const std::string& voter : options_.consensus_voters)
-      options.voters.emplace_back(PeerId(voter));
+      options.founders.emplace_back(PeerId(voter));
     p.tns.emplace(loop, *p.host, *p.router, *p.tns_kv, process_.random(), admission, identity_,
                   log_.named(name_ + "/tns"), std::move(options));
     p.tns->on_moved([&names = *p.names](const tns::Moved& moved) { names.note_moved(moved); });
@@ -416,6 +416,11 @@ std::optional<net::Endpoint> Node::api() const {
 
 bool Node::decides() const {
   return state_ == State::running && (!parts_->tns || parts_->tns->group().leader());
+}
+
+std::size_t Node::voters() const {
+  if (state_ != State::running || !parts_->tns) return 0;
+  return parts_->tns->group().members().voters.size();
 }
 
 p2p::Host& Node::host() {

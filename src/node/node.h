@@ -61,6 +61,8 @@ class Node {
 
   // Whether its part of consensus has a leader; true where it has no part.
   bool decides() const;
+  // How many tns nodes vote, as this one knows; 0 where it runs none.
+  std::size_t voters() const;
 
   // Only while it runs.
   p2p::Host& host();

@@ -17,12 +17,13 @@ namespace {
 
 namespace fs = std::filesystem;
 
-constexpr std::size_t kVotersMax = 9;  // more make each decision slower, and none safer in practice
+constexpr std::size_t kFoundersMax = 9;  // more than five do not vote; the others join later
 
 struct TnsNode {
   fs::path folder;
   PeerId id;
   bool started = false;
+  std::vector<std::string> founders;  // as its configuration names them
 };
 
 std::string read_all(const fs::path& file) {
@@ -44,7 +45,8 @@ Result<std::vector<TnsNode>> tns_nodes(const fs::path& network, const crypto::Pu
     if (!certificate || !certificate->has_role(kVotingService)) continue;
     const auto options = read_config(entry.path() / "config.yaml");
     const bool started = options && fs::exists(options->data / "db", ignored);
-    found.push_back({entry.path(), certificate->peer, started});
+    found.push_back({entry.path(), certificate->peer, started,
+                     options ? options->consensus_voters : std::vector<std::string>()});
   }
   if (error)
     return fail(ErrorCode::unavailable,
@@ -86,29 +88,52 @@ Status write_whole(const fs::path& file, const std::string& text) {
   return {};
 }
 
-}  // namespace
-
-Status may_add_voter(const fs::path& network, const crypto::PublicKey& root,
-                     std::int64_t now_unix_ms) {
-  TRY(const auto known, tns_nodes(network, root, now_unix_ms));
-  for (const TnsNode& one : known)
-    if (one.started)
-      return fail(ErrorCode::failed_precondition,
-                  fmt::format("{} has been started and decides with the tns nodes that it was "
-                              "started with: make all tns nodes of a network before the first of "
-                              "them starts",
-                              one.folder.filename().string()));
-  if (known.size() < kVotersMax) return {};
-  return fail(ErrorCode::resource_exhausted,
-              fmt::format("this network has {} tns nodes; that many at most decide", kVotersMax));
+// Of networks that were made before network.yaml named them.
+std::vector<std::string> founders_of(const std::vector<TnsNode>& known) {
+  std::vector<std::string> founders;
+  for (const TnsNode& one : known) {
+    if (one.founders.empty()) {
+      founders.push_back(one.id.str());
+    } else {
+      founders.insert(founders.end(), one.founders.begin(), one.founders.end());
+    }
+  }
+  std::ranges::sort(founders);
+  const auto doubles = std::ranges::unique(founders);
+  founders.erase(doubles.begin(), doubles.end());
+  return founders;
 }
 
-Status agree_on_voters(const fs::path& network, const crypto::PublicKey& root,
-                       std::int64_t now_unix_ms) {
-  TRY(const auto known, tns_nodes(network, root, now_unix_ms));
-  if (known.size() < 2) return {};
+Status record_founders(const fs::path& network, const std::string& list) {
+  const fs::path file = network / "network.yaml";
+  std::string text = read_all(file);
+  if (!replace_voters(text, list)) {
+    if (!text.empty() && text.back() != '\n') text += '\n';
+    text += "consensus:\n  voters: " + list + "\n";
+  }
+  return write_whole(file, text);
+}
+
+}  // namespace
+
+Result<std::vector<std::string>> founders_with(const fs::path& network,
+                                               const std::vector<std::string>& recorded,
+                                               const std::string& id, const crypto::PublicKey& root,
+                                               std::int64_t now_unix_ms) {
+  TRY(auto known, tns_nodes(network, root, now_unix_ms));
+  std::erase_if(known, [&](const TnsNode& one) { return one.id.str() == id; });
+  std::vector<std::string> founders = recorded.empty() ? founders_of(known) : recorded;
+  // One whose folder is elsewhere may have been started there.
+  const bool begun = std::ranges::any_of(founders, [&](const std::string& founder) {
+    const auto it =
+        std::ranges::find(known, founder, [](const TnsNode& one) { return one.id.str(); });
+    return it == known.end() || it->started;
+  });
+  if (begun || founders.size() >= kFoundersMax) return founders;
+  founders.push_back(id);
+  std::ranges::sort(founders);
   std::string list;
-  for (const TnsNode& one : known) list += (list.empty() ? "[" : ", ") + one.id.str();
+  for (const auto& founder : founders) list += (list.empty() ? "[" : ", ") + founder;
   list += "]";
   for (const TnsNode& one : known) {
     const fs::path file = one.folder / "config.yaml";
@@ -120,7 +145,8 @@ Status agree_on_voters(const fs::path& network, const crypto::PublicKey& root,
                               file.string(), list));
     TRY_STATUS(write_whole(file, text));
   }
-  return {};
+  TRY_STATUS(record_founders(network, list));
+  return founders;
 }
 
 }  // namespace tau::node

@@ -1,11 +1,15 @@
-// Which tns nodes decide together, as the folder of a network knows it: every node whose
-// certificate has the role tns. They are named in each other's configuration, so that all of them
-// begin with the same list; one that began alone would be a registry of its own.
+// Which tns nodes found the registry of a network, as its folder knows it. They are named in each
+// other's configuration (`consensus.voters`), so that all of them begin with the same list; one
+// that began alone would be a registry of its own. network.yaml keeps the list, so that it is known
+// where the nodes' folders are not any more. Tns nodes made after one of them was started join: the
+// others see their certificates and let them follow.
 #pragma once
 
 #include <cstdint>
 #include <filesystem>
+#include <string>
 #include <string_view>
+#include <vector>
 
 #include "base/error.h"
 #include "crypto/ed25519.h"
@@ -14,15 +18,13 @@ namespace tau::node {
 
 inline constexpr std::string_view kVotingService = "tns";
 
-// Before a tns node is made in NETWORK. Errors: failed_precondition when one of those that are
-// there has been started: it decides with whom it began.
-Status may_add_voter(const std::filesystem::path& network, const crypto::PublicKey& root,
-                     std::int64_t now_unix_ms);
-
-// Names every tns node of NETWORK in `consensus.voters` of every tns node's config.yaml; with one
-// alone nothing is changed. What else the files say stays. Errors: invalid_argument (a file without
-// that key, with what to write there), unavailable (the disk).
-Status agree_on_voters(const std::filesystem::path& network, const crypto::PublicKey& root,
-                       std::int64_t now_unix_ms);
+// The founders of NETWORK now that a tns node `id` is made in it: with `id` as long as none of them
+// was started, and then named in the config.yaml of all that were made before, and in network.yaml;
+// else those that there are. `recorded`: what network.yaml says. Errors: invalid_argument (a file
+// without that key, with what to write there), unavailable (the disk).
+Result<std::vector<std::string>> founders_with(const std::filesystem::path& network,
+                                               const std::vector<std::string>& recorded,
+                                               const std::string& id, const crypto::PublicKey& root,
+                                               std::int64_t now_unix_ms);
 
 }  // namespace tau::node

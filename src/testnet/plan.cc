@@ -56,7 +56,7 @@ Status check_label(std::string_view what, std::string_view name) {
 
 Status check_copies(std::string_view service, std::size_t copies) {
   TRY_STATUS(check_service(service));
-  if (copies > 1 && is_single(service) && service != tns::kRole)
+  if (copies > 1 && is_single(service))
     return fail(ErrorCode::invalid_argument,
                 fmt::format("{} copies of {}: a universe has one at most, because its records "
                             "have one home",
@@ -140,7 +140,7 @@ Status check_service(std::string_view service) {
 }
 
 bool is_single(std::string_view service) {
-  return service == auth::kRole || service == patrick::kRole || service == tns::kRole;
+  return service == auth::kRole || service == patrick::kRole;
 }
 
 Json services_json() {
@@ -207,9 +207,11 @@ Result<Layout> lay_out(const Wishes& wishes) {
 
 Json to_json(const Kept& kept) {
   Json nodes = Json::array();
-  for (const NodePlan& node : kept.nodes)
+  for (const NodePlan& node : kept.nodes) {
     nodes.push_back(
         {{"name", node.name}, {"services", node.services}, {"p2p_port", node.p2p_port}});
+    if (node.joined) nodes.back()["joined"] = true;
+  }
   return {{"format", kFormat},
           {"nodes", std::move(nodes)},
           {"ports", {{"http", kept.ports.http}, {"api", kept.ports.api}, {"dns", kept.ports.dns}}},
@@ -248,6 +250,7 @@ Result<Kept> kept_from_json(const Json& json) {
         !one["services"].is_array())
       return broken("nodes");
     NodePlan node{one["name"].get<std::string>(), {}, *port};
+    node.joined = one.contains("joined") && one["joined"] == true;
     TRY_STATUS(check_node_name(node.name));
     if (std::ranges::find(kept.nodes, node.name, &NodePlan::name) != kept.nodes.end())
       return broken("nodes: " + node.name + " twice");

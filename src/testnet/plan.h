@@ -21,6 +21,7 @@ struct NodePlan {
   std::string name;
   std::vector<std::string> services = {};  // none: a client, by which tools speak to the others
   std::uint16_t p2p_port = 0;              // 0: a free one each time
+  bool joined = false;                     // a tns node that came when others decided already
   friend bool operator==(const NodePlan&, const NodePlan&) = default;
 };
 // auth, seer, tns, patrick, two hoarders, two monkeys, two substrates, and dream's own client.
@@ -60,8 +61,7 @@ Result<Binding> parse_binding(std::string_view text);
 
 // Errors: invalid_argument, naming the services that there are.
 Status check_service(std::string_view service);
-// Whether a network has one node of it at most: its records have one home. (tns decides among
-// several, but only among those that a universe began with.)
+// Whether a network has one node of it at most: its records have one home.
 bool is_single(std::string_view service);
 // {"services": […]}: their names, and how many nodes of a usual universe run them.
 http::Json services_json();

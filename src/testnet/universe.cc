@@ -135,7 +135,7 @@ Status Universe::make_nodes() {
   std::vector<p2p::NodeIdentity> identities;
   for (const NodePlan& plan : options_.plan) {
     TRY(auto mine, identity(plan));
-    if (has(plan.services, tns::kRole)) voters_.push_back(mine.id().str());
+    if (has(plan.services, tns::kRole) && !plan.joined) voters_.push_back(mine.id().str());
     identities.push_back(std::move(mine));
   }
   for (std::size_t i = 0; i < identities.size(); ++i)
@@ -312,12 +312,13 @@ Task<Result<Universe::NodeView>> Universe::add(NodePlan plan) {
   const Busy busy(*this);
   for (const std::string& service : plan.services) {
     CO_TRY_SYNC_STATUS(check_service(service));
-    if (!is_single(service)) continue;
+    if (!is_single(service) && service != tns::kRole) continue;
     const auto killed = std::ranges::find_if(members_, [&](const auto& member) {
       return member->killed && has(member->plan.services, service) &&
              (plan.name.empty() || plan.name == member->plan.name);
     });
     if (killed != members_.end()) co_return co_await start_again(**killed);
+    if (!is_single(service)) continue;
     for (const auto& member : members_) {
       if (!has(member->plan.services, service)) continue;
       co_return fail(ErrorCode::failed_precondition,
@@ -350,7 +351,10 @@ Task<Result<Universe::NodeView>> Universe::add(NodePlan plan) {
 
 Task<Result<Universe::NodeView>> Universe::add_new(NodePlan plan) {
   CO_TRY_SYNC(auto mine, identity(plan));
-  if (has(plan.services, tns::kRole)) voters_ = {mine.id().str()};
+  if (has(plan.services, tns::kRole)) {
+    plan.joined = !voters_.empty();
+    if (!plan.joined) voters_ = {mine.id().str()};
+  }
   CO_TRY_SYNC_STATUS(make_node(plan, std::move(mine)));
   options_.plan.push_back(plan);
   Member& member = *members_.back();

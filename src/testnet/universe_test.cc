@@ -217,6 +217,23 @@ TEST_F(UniverseTest, ANodeThatWasKilledStartsAgainWithWhatItHad) {
   EXPECT_FALSE(runtime::block_on(loop, universe.add({"patrick", {"patrick"}})));
 }
 
+TEST_F(UniverseTest, TnsNodesThatAreAddedTakeOverFromTheFirst) {
+  ASSERT_TRUE(register_project());
+  push("config", config());
+  push("code", code("pong"));
+  ASSERT_TRUE(wait_until(30s, [&] { return ask(substrates()[0]) == "pong"; }));
+  for (int i = 0; i < 2; ++i) {
+    const auto added = runtime::block_on(loop, universe.add({"", {"tns"}}));
+    ASSERT_TRUE(added) << added.error().to_string();
+    EXPECT_EQ(added->state, "running");
+  }
+  ASSERT_TRUE(wait_until(60s, [&] { return (*universe.find("tns"))->voters() == 3; }));
+  ASSERT_TRUE(runtime::block_on(loop, universe.kill("tns")));
+  push("code", code("without the first"));
+  for (const auto& at : substrates())
+    EXPECT_TRUE(wait_until(30s, [&] { return ask(at) == "without the first"; })) << ask(at);
+}
+
 class ThreeTnsUniverseTest : public UniverseTest {
  protected:
   ThreeTnsUniverseTest() : UniverseTest(options()) {}

@@ -14,12 +14,15 @@ constexpr std::size_t kSignedMax = 4096;  // pointers; about 4 MB
 constexpr Duration kElectionsTime = std::chrono::seconds(3);
 constexpr Duration kProposeAgain = std::chrono::milliseconds(50);
 
-consensus::Group::Options group_options(const p2p::Host& host, std::vector<PeerId> voters) {
-  consensus::Group::Options options;
-  options.name = "tns";
-  options.voters = std::move(voters);
-  if (options.voters.empty()) options.voters.push_back(host.id());
-  return options;
+Shard::Options shard_options(const p2p::Host& host, Service::Options options) {
+  Shard::Options out;
+  out.group = "tns";
+  out.founders = std::move(options.founders);
+  if (out.founders.empty()) out.founders.push_back(host.id());
+  out.keeper.policy.voters = voters_wanted(out.founders.size());
+  out.keeper.pace = options.keeper_pace;
+  out.keeper.grace = options.keeper_grace;
+  return out;
 }
 
 std::unexpected<Error> chain_broken(const std::string& why) {
@@ -37,46 +40,42 @@ Service::Service(runtime::Loop& loop, p2p::Host& host, command::Router& router, 
       admission_(admission),
       identity_(identity),
       log_(std::move(log)),
-      rules_(std::move(options.suffix)),
+      rules_(options.suffix),
       kv_(store::with_prefix(kv, "raft/")),
       groups_(loop, host, random, log_, {.name = "tns", .role = std::string(kRole)}),
-      group_(groups_, *kv_, group_options(host, std::move(options.voters)), names_) {}
+      shard_(groups_, *kv_, log_, shard_options(host, std::move(options))) {}
 
 Task<Status> Service::start() {
   CO_TRY_SYNC_STATUS(check_host(rules_.suffix()));
   CO_TRY_SYNC_STATUS(groups_.start());
-  CO_TRY_STATUS(group_.start());
+  CO_TRY_STATUS(shard_.start());
   router_.serve(kProtocol, *this, Commands{});
   serving_ = true;
-  log_.info("names under " + rules_.suffix() + ": " + std::to_string(names_.name_count()));
+  log_.info("names under " + rules_.suffix() + ": " + std::to_string(names().name_count()));
   co_return Status{};
 }
 
 Task<void> Service::stop() {
   if (std::exchange(serving_, false)) co_await router_.unserve(kProtocol);
-  co_await group_.stop();
+  co_await shard_.stop();
   co_await groups_.stop();
 }
 
-// A node that has just started does not know yet what the others decided meanwhile: "there is no
-// such name" from it would be a lie.
-Status Service::ready() const {
-  if (group_.caught_up()) return {};
-  return fail(ErrorCode::unavailable, "this tns node is still catching up with its group");
-}
-
-// Commands can be repeated, so the death of a leader is waited out here: who publishes does not see
-// it.
+// Commands can be repeated, so the death of a leader, or of its disk, is waited out here: who
+// publishes does not see it.
 Task<Result<NamesAnswer>> Service::decide(NamesCommand command) {
   const Bytes wanted = codec::to_cbor(command);
   const TimePoint give_up = loop_.now() + kElectionsTime;
-  Result<Bytes> bytes = co_await group_.propose(wanted);
-  while (!bytes && bytes.error().code() == ErrorCode::unavailable && serving_ &&
-         loop_.now() < give_up) {
+  const auto passing = [](const Result<Bytes>& result) {
+    return !result && (result.error().code() == ErrorCode::unavailable ||
+                       result.error().code() == ErrorCode::data_loss);
+  };
+  Result<Bytes> bytes = co_await shard_.propose(wanted);
+  while (passing(bytes) && serving_ && loop_.now() < give_up) {
     CO_TRY_STATUS(runtime::sleep_for(kProposeAgain));
-    bytes = co_await group_.propose(wanted);
+    bytes = co_await shard_.propose(wanted);
   }
-  if (!bytes && bytes.error().code() == ErrorCode::unavailable)
+  if (passing(bytes))
     co_return fail(ErrorCode::unavailable,
                    "nothing can be published or claimed now, what is deployed stays served: " +
                        bytes.error().message());
@@ -197,9 +196,9 @@ Task<Result<Rollback::Response>> Service::handle(command::Peer, Rollback::Reques
 
 Task<Result<History::Response>> Service::handle(command::Peer, History::Request request) {
   CO_TRY_SYNC_STATUS(check_branch(request.branch));
-  History::Response response{names_.history(request.project, request.branch)};
+  History::Response response{names().history(request.project, request.branch)};
   if (!response.versions.empty()) co_return response;
-  CO_TRY_SYNC_STATUS(ready());
+  CO_TRY_SYNC_STATUS(shard_.ready());
   co_return fail(ErrorCode::not_found, "branch " + request.branch + " of project " +
                                            request.project.str() + " has no deployment");
 }
@@ -244,13 +243,13 @@ p2p::NodeSigned Service::sign(const Pointer& pointer) {
 Task<Result<Lookup::Response>> Service::handle(command::Peer, Lookup::Request request) {
   CO_TRY_SYNC_STATUS(check_host(request.host));
   if (request.seen) {
-    const auto* known = names_.find(request.seen->project, request.seen->branch);
+    const auto* known = names().find(request.seen->project, request.seen->branch);
     if (!known || known->version() < request.seen->version())
       co_return fail(ErrorCode::unavailable, "this tns node lags behind its group");
   }
-  if (const auto* pointer = names_.find(request.host)) co_return Lookup::Response{sign(*pointer)};
-  CO_TRY_SYNC_STATUS(ready());
-  if (names_.owner_of(rules_, request.host))
+  if (const auto* pointer = names().find(request.host)) co_return Lookup::Response{sign(*pointer)};
+  CO_TRY_SYNC_STATUS(shard_.ready());
+  if (names().owner_of(rules_, request.host))
     co_return fail(ErrorCode::not_found,
                    "\"" + request.host + "\" belongs to a project, but nothing is deployed there");
   co_return fail(ErrorCode::not_found, "nobody has claimed the name \"" + request.host + "\"");
@@ -259,20 +258,20 @@ Task<Result<Lookup::Response>> Service::handle(command::Peer, Lookup::Request re
 Task<Result<Resolve::Response>> Service::handle(command::Peer, Resolve::Request request) {
   CO_TRY_SYNC_STATUS(check_host(request.host));
   Resolve::Response response;
-  if (const auto owner = names_.owner_of(rules_, request.host)) {
+  if (const auto owner = names().owner_of(rules_, request.host)) {
     response.project = owner->project;
     response.branch = owner->branch;
     co_return response;
   }
-  CO_TRY_SYNC_STATUS(ready());
+  CO_TRY_SYNC_STATUS(shard_.ready());
   co_return response;
 }
 
 Task<Result<GetPointer::Response>> Service::handle(command::Peer, GetPointer::Request request) {
   CO_TRY_SYNC_STATUS(check_branch(request.branch));
-  if (const auto* pointer = names_.find(request.project, request.branch))
+  if (const auto* pointer = names().find(request.project, request.branch))
     co_return GetPointer::Response{sign(*pointer)};
-  CO_TRY_SYNC_STATUS(ready());
+  CO_TRY_SYNC_STATUS(shard_.ready());
   co_return fail(ErrorCode::not_found, "branch " + request.branch + " of project " +
                                            request.project.str() + " has no deployment");
 }

@@ -18,6 +18,7 @@
 #include "p2p/node_signed.h"
 #include "services/tns/api.h"
 #include "services/tns/names.h"
+#include "services/tns/shard.h"
 #include "store/kv.h"
 
 namespace tau::tns {
@@ -25,8 +26,13 @@ namespace tau::tns {
 class Service {
  public:
   struct Options {
-    std::string suffix;          // "blackhole.localhost": the same on all tns nodes
-    std::vector<PeerId> voters;  // all tns nodes, this one too; empty: this one alone
+    std::string suffix;  // "blackhole.localhost": the same on all tns nodes
+    // The tns nodes that found the registry, the same list on each tns node; read when this one is
+    // first started. One that is not among them waits until the others let it follow. Empty: this
+    // one alone.
+    std::vector<PeerId> founders = {};
+    Duration keeper_pace = consensus::Keeper::Options().pace;
+    Duration keeper_grace = consensus::Keeper::Options().grace;  // until a lost voter is replaced
   };
 
   // `kv` is this service's own (store::with_prefix).
@@ -51,15 +57,14 @@ class Service {
   Task<Result<History::Response>> handle(command::Peer from, History::Request request);
   Task<Result<Rollback::Response>> handle(command::Peer from, Rollback::Request request);
 
-  const consensus::Group& group() const { return group_; }
-  const Names& names() const { return names_; }
+  const consensus::Group& group() const { return shard_.group(); }
+  const Names& names() const { return shard_.names(); }
 
  private:
   Result<MovePointer> check_chain(const Publish::Request& request) const;
   Result<MoveBack> check_order(const p2p::NodeSigned& rollback) const;
   Task<Result<Publish::Response>> move_by(NamesCommand command);
   Task<Result<NamesAnswer>> decide(NamesCommand command);
-  Status ready() const;
   p2p::NodeSigned sign(const Pointer& pointer);
   void tell(const Moved& moved);
   void announce(const Pointer& pointer, const std::vector<std::string>& gone);
@@ -71,10 +76,9 @@ class Service {
   const p2p::NodeIdentity& identity_;
   Logger log_;
   NameRules rules_;
-  Names names_;
   std::unique_ptr<store::Kv> kv_;
   consensus::Groups groups_;
-  consensus::Group group_;
+  Shard shard_;
   bool serving_ = false;
   std::function<void(const Moved&)> on_moved_;
   // Signatures of pointers as they stand: an answer is then a copy. Forgotten when full.

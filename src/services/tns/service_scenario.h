@@ -44,6 +44,7 @@ class Town {
         client(l, *substrate.host, substrate.caller, substrate.admission, Logger()) {
     nodes.emplace_back(tns, sync);
     while (nodes.size() < tns_count) nodes.emplace_back(members.add({"tns"}), sync);
+    for (const auto& node : nodes) founders.push_back(node.member.identity.id());
     EXPECT_TRUE(runtime::block_on(loop, members.start()));
     // The far end of a connection learns of it a little later.
     const auto all_connected = [&] {
@@ -64,13 +65,24 @@ class Town {
     runtime::block_on(loop, members.stop());
   }
   void up(TnsNode& node) {
-    Service::Options options{"x.localhost", {}};
-    for (const auto& other : nodes) options.voters.push_back(other.member.identity.id());
+    Service::Options options{"x.localhost", founders};
+    options.keeper_pace = std::chrono::milliseconds(500);
+    options.keeper_grace = std::chrono::seconds(20);
     command::Member& m = node.member;
     node.service = std::make_unique<Service>(loop, *m.host, m.router, node.kv, random, m.admission,
                                              m.identity, Logger(), std::move(options));
     const auto started = runtime::block_on(loop, node.service->start());
     EXPECT_TRUE(started) << started.error().to_string();
+  }
+  // A further one, of whom the others learn by its certificate alone.
+  TnsNode& join() {
+    TnsNode& node = nodes.emplace_back(members.add({"tns"}), Duration());
+    EXPECT_TRUE(runtime::block_on(loop, node.member.host->start()));
+    for (std::size_t i = 0; i + 1 < members.size(); ++i)
+      for (const auto& address : members[i].host->addresses())  // none: it is gone
+        (void)runtime::block_on(loop, node.member.host->connect(address));
+    up(node);
+    return node;
   }
   void down(TnsNode& node) {
     if (node.service) runtime::block_on(loop, node.service->stop());
@@ -149,6 +161,7 @@ class Town {
   crypto::KeyPair owner;
   Client client;
   std::list<TnsNode> nodes;
+  std::vector<PeerId> founders;
 };
 
 inline void run_tns_scenario(runtime::Loop& loop, Random& random,

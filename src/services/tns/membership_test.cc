@@ -1,0 +1,144 @@
+// tns nodes that come and go while a network lives.
+#include <gmock/gmock.h>
+
+#include "codec/peer_id.h"
+#include "p2p/simulated/network.h"
+#include "services/tns/service_scenario.h"
+
+namespace tau::tns {
+namespace {
+
+using namespace std::chrono_literals;
+using runtime::block_on;
+
+struct World {
+  explicit World(std::size_t tns_count)
+      : town(
+            loop, random,
+            [this](const crypto::KeyPair& key, p2p::Admission admission) {
+              return std::make_unique<p2p::simulated::SimulatedHost>(
+                  network, codec::peer_id_of(key.public_key()), std::move(admission), Logger());
+            },
+            2ms, tns_count) {
+    network.set_latency(1ms, 0ms);
+  }
+  bool wait(const std::function<bool()>& met, Duration limit) {
+    for (const auto until = loop.now() + limit; loop.now() < until; town.pass(50ms))
+      if (met()) return true;
+    return met();
+  }
+  // As the leader knows them.
+  consensus::Members members() {
+    TnsNode* leader = town.leader();
+    return leader ? leader->service->group().members() : consensus::Members();
+  }
+  bool all_have(std::uint64_t seq) {
+    return std::ranges::all_of(town.nodes, [&](const TnsNode& node) {
+      if (!node.service) return true;
+      const Pointer* pointer = node.service->names().find("hello.x.localhost");
+      return pointer && pointer->seq == seq;
+    });
+  }
+  void publish(std::uint64_t seq) {
+    const auto moved = town.publish(town.chain(seq, {"hello.x.localhost"}));
+    ASSERT_TRUE(moved) << moved.error().to_string();
+  }
+  // Its machine burns.
+  void lose(TnsNode& node) {
+    network.kill(node.member.host->id());
+    town.down(node);
+  }
+  runtime::VirtualLoop loop;
+  SeededRandom random{5};
+  p2p::simulated::SimulatedNetwork network{loop, random};
+  Town town;
+};
+
+TEST(TnsMembers, ANodeThatIsAddedLaterFollowsAnswersAndVotes) {
+  World w(1);
+  ASSERT_NO_FATAL_FAILURE(w.publish(1));
+  TnsNode& second = w.town.join();
+  EXPECT_TRUE(w.wait([&] { return w.all_have(1); }, 20s));
+  EXPECT_FALSE(second.service->group().is_leader());
+  TnsNode& third = w.town.join();
+  EXPECT_TRUE(w.wait([&] { return w.members().voters.size() == 3; }, 30s));
+  ASSERT_NO_FATAL_FAILURE(w.publish(2));
+  EXPECT_TRUE(w.wait([&] { return w.all_have(2); }, 5s));
+  // The one that founded the registry is lost, and the two go on.
+  w.lose(w.town.nodes.front());
+  ASSERT_NO_FATAL_FAILURE(w.publish(3));
+  // They know from their disks who they are.
+  for (TnsNode* node : {&second, &third}) {
+    w.town.cut_power(*node);
+    w.town.up(*node);
+  }
+  ASSERT_NO_FATAL_FAILURE(w.publish(4));
+}
+
+TEST(TnsMembers, TwoOfFiveAreLostForGoodAndTwoNewNodesTakeTheirPlaces) {
+  World w(5);
+  ASSERT_TRUE(w.town.wait_leader());
+  std::uint64_t seq = 0;
+  ASSERT_NO_FATAL_FAILURE(w.publish(++seq));
+  EXPECT_EQ(w.members().voters.size(), 5u);
+  for (int i = 0; i < 2; ++i) {  // whoever leads
+    ASSERT_TRUE(w.town.wait_leader());
+    w.lose(*w.town.leader());
+    ASSERT_NO_FATAL_FAILURE(w.publish(++seq));
+  }
+  std::vector<PeerId> fresh;
+  for (int i = 0; i < 2; ++i) fresh.push_back(w.town.join().member.identity.id());
+  EXPECT_TRUE(w.wait(
+      [&] {
+        const auto members = w.members();
+        return members.voters.size() == 5 && members.is_voter(fresh[0]) &&
+               members.is_voter(fresh[1]);
+      },
+      120s));
+  // They count: two of the others may go now.
+  for (int i = 0; i < 2; ++i) {
+    ASSERT_TRUE(w.town.wait_leader());
+    w.lose(*w.town.leader());
+    ASSERT_NO_FATAL_FAILURE(w.publish(++seq));
+  }
+  EXPECT_TRUE(w.wait([&] { return w.all_have(seq); }, 5s));
+}
+
+TEST(TnsMembers, ANewNodeThatReachesNobodyFoundsNothing) {
+  World w(3);
+  ASSERT_TRUE(w.town.wait_leader());
+  ASSERT_NO_FATAL_FAILURE(w.publish(1));
+  const auto c = w.town.chain(9, {"hello.x.localhost"});
+  TnsNode& late = w.town.nodes.emplace_back(w.town.members.add({"tns"}), Duration());
+  ASSERT_TRUE(block_on(w.loop, late.member.host->start()));
+  w.town.up(late);
+  w.town.pass(30s);
+  EXPECT_FALSE(late.service->group().leader());
+  const auto own = block_on(
+      w.loop, late.service->handle({}, Publish::Request{w.town.patrick.identity.sign(c.job),
+                                                        w.town.monkey.identity.sign(c.receipt)}));
+  ASSERT_FALSE(own);
+  EXPECT_EQ(own.error().code(), ErrorCode::unavailable);
+  const auto found =
+      block_on(w.loop, late.service->handle({}, Lookup::Request{"hello.x.localhost"}));
+  ASSERT_FALSE(found);
+  EXPECT_EQ(found.error().code(), ErrorCode::unavailable) << "it knows nothing, and says so";
+}
+
+TEST(TnsMembers, ANodeWhoseDiskFailedGoesOnByItself) {
+  World w(3);
+  ASSERT_TRUE(w.town.wait_leader());
+  ASSERT_NO_FATAL_FAILURE(w.publish(1));
+  TnsNode* hurt = w.town.leader();
+  hurt->kv.set_full(true);
+  ASSERT_NO_FATAL_FAILURE(w.publish(2));  // by the next leader; nobody sees more than a delay
+  w.town.pass(10s);
+  hurt->kv.set_full(false);
+  EXPECT_TRUE(w.wait([&] { return w.all_have(2); }, 20s));
+  ASSERT_NO_FATAL_FAILURE(w.publish(3));
+  EXPECT_TRUE(w.wait([&] { return w.all_have(3); }, 5s));
+  EXPECT_TRUE(hurt->service->group().health());
+}
+
+}  // namespace
+}  // namespace tau::tns
