@@ -60,11 +60,11 @@ Member::Member(Visitor& visitor, const std::filesystem::path& root_key, const st
 
 Member::~Member() { runtime::block_on(visitor_.loop(), node_->stop()); }
 
-Status Member::start() {
+Status Member::start(const std::string& role) {
   TRY_STATUS(runtime::block_on(visitor_.loop(), node_->start()));
-  const auto connected = [this] { return !with_role("substrate").empty(); };
+  const auto connected = [&] { return !with_role(role).empty(); };
   if (!visitor_.wait_until(20s, connected))
-    return fail(ErrorCode::deadline_exceeded, "the test's node met no substrate");
+    return fail(ErrorCode::deadline_exceeded, "the test's node met no " + role);
   return {};
 }
 

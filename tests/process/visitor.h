@@ -49,7 +49,8 @@ class Member {
          std::vector<std::string> roles = {"client"});
   ~Member();
 
-  Status start();  // until the bootstrap node is connected, and those that it knows
+  // Until it has met a node with this role.
+  Status start(const std::string& role = "substrate");
   node::Node& node() { return *node_; }
   const p2p::NodeIdentity& identity() const { return *identity_; }
   template <class C>
