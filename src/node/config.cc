@@ -104,6 +104,8 @@ const std::vector<Key>& keys() {
       {"substrate", "trusted_compilers", &Options::substrate_trusted_compilers,
        "Peer ids of the monkeys whose machine code runs here uncompiled, besides this node; or "
        "`network`: all of the network's."},
+      {"substrate", "accept_unproven", &Options::substrate_accept_unproven,
+       "Serves what was published before pointers had proofs, or by monkeys of that time."},
       {"substrate", "compiled_cache", &Options::substrate_compiled_cache,
        "Disk for machine code that was compiled here, so that a restart compiles nothing."},
       {"log", "level", &Options::log_level, "debug, info, warning or error."},

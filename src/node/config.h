@@ -74,6 +74,7 @@ struct Options {
   bool monkey_compile_ahead = true;
 
   std::vector<std::string> substrate_trusted_compilers;
+  bool substrate_accept_unproven = true;
   MemorySize substrate_compiled_cache{512ull << 20};
 
   LogLevel log_level = LogLevel::info;

@@ -14,18 +14,19 @@ namespace {
 Task<Status> same_records(store::Kv&) { co_return Status{}; }
 constexpr store::FormatStep kFirst[] = {{0, "a part without a number gets one", same_records}};
 
-// A rollback is a command that earlier programs would answer otherwise than later ones: the numbers
-// keep them apart.
+// A rollback is a command that earlier programs would answer otherwise than later ones, and so is a
+// publish with a proof: the numbers keep them apart.
 constexpr store::FormatStep kTns[] = {
     {0, "a part without a number gets one", same_records},
-    {1, "pointers have a history, and can be moved back", same_records}};
+    {1, "pointers have a history, and can be moved back", same_records},
+    {2, "pointers keep the chain of trust that they were published with", same_records}};
 
 // A field that is added as optional keeps the number: records without it read as before. Anything
 // else (a new field that must be there, another meaning, another key) is a new number here and a
 // step from the one before.
 constexpr store::PartFormat kParts[] = {
     {"auth", 1, kFirst},    {"b", 1, kFirst},         {"hoarder", 1, kFirst}, {"monkey", 1, kFirst},
-    {"patrick", 1, kFirst}, {"substrate", 1, kFirst}, {"tns", 2, kTns},
+    {"patrick", 1, kFirst}, {"substrate", 1, kFirst}, {"tns", 3, kTns},
 };
 
 }  // namespace

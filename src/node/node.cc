@@ -163,7 +163,9 @@ Task<Status> Node::build() {
   p.credentials.emplace(loop, *p.host, *p.router, *p.caller, process_.random(), *p.credentials_kv,
                         admission, identity_, keep_certificate_,
                         log_.named(name_ + "/credentials"));
-  p.names.emplace(loop, *p.host, *p.caller, admission, log_.named(name_ + "/names"));
+  tns::Client::Options asking;
+  asking.accept_unproven = options_.substrate_accept_unproven;
+  p.names.emplace(loop, *p.host, *p.caller, admission, log_.named(name_ + "/names"), asking);
 
   if (runs(tns::kRole)) {
     p.tns_kv = store::with_prefix(*p.kv, "tns/");

@@ -154,6 +154,7 @@ TEST(Wire, DocsSayWhatTheCommandsSay) {
   describe_record<auth::Registration>(records);
   describe_record<patrick::Job>(records);
   describe_record<monkey::Receipt>(records);
+  describe_record<monkey::ReceiptHead>(records);
   describe_record<monkey::Artifacts>(records);
   records << "\nIts block, which a receipt and its pointer name as `compiled`: "
           << fields_of<monkey::Compiled>()
@@ -161,7 +162,16 @@ TEST(Wire, DocsSayWhatTheCommandsSay) {
              "the record is believed, and only by a node "
              "that trusts its signer (`substrate.trusted_compilers`). An artifact is a UnixFS file "
              "of what wasmtime serializes.\n";
+  describe_record<patrick::RollbackOrder>(records);
+  describe_record<patrick::NumberedRollback>(records);
   describe_record<tns::Pointer>(records);
+  records
+      << "\n## Proof of a pointer\n\nNot signed itself: what others signed, handed on beside the "
+         "pointer (`src/services/tns/chain.h` says what it proves). "
+      << fields_of<tns::Proof>()
+      << ": a job, the head of a receipt, a numbered rollback. In a head, `hosts` is the "
+         "SHA-256 of the DAG-CBOR list of hosts that the pointer answers, sorted; `receipt` "
+         "that of the receipt's bytes.\n";
   hold("records", records.str());
 }
 

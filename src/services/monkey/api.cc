@@ -1,5 +1,7 @@
 #include "services/monkey/api.h"
 
+#include "crypto/ed25519.h"
+
 namespace tau::monkey {
 namespace {
 
@@ -13,6 +15,21 @@ std::unexpected<Error> invalid(std::string what) {
 }
 
 }  // namespace
+
+ReceiptHead head_of(const Receipt& receipt, BytesView body,
+                    const std::array<std::uint8_t, 32>& answered_hosts) {
+  ReceiptHead head;
+  head.job = receipt.job;
+  head.project = receipt.project;
+  head.branch = receipt.branch;
+  head.seq = receipt.seq;
+  head.deployment = receipt.deployment;
+  head.hosts = answered_hosts;
+  head.receipt = crypto::sha256(body);
+  head.built_unix_ms = receipt.built_unix_ms;
+  head.compiled = receipt.compiled;
+  return head;
+}
 
 Result<p2p::Opened<Artifacts>> open_compiled(const p2p::Admission& admission, BytesView block,
                                              std::int64_t now_unix_ms) {

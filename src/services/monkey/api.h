@@ -2,6 +2,7 @@
 // from patrick.
 #pragma once
 
+#include <array>
 #include <cstdint>
 #include <optional>
 #include <string>
@@ -59,6 +60,35 @@ struct Receipt {
                       codec::field("compiled", &Receipt::compiled)};
   }
 };
+
+// What else monkey signs: as much of a receipt as shows that a pointer is right, short enough to go
+// with the pointer for as long as it stands (tns::Proof).
+struct ReceiptHead {
+  static constexpr std::string_view kPurpose = "tau receipt head v1";
+  JobId job;
+  ProjectId project;
+  std::string branch;
+  std::uint64_t seq = 0;
+  codec::Cid deployment;
+  std::array<std::uint8_t, 32> hosts{};    // tns::digest_of_hosts(): those that it will answer
+  std::array<std::uint8_t, 32> receipt{};  // SHA-256 of the receipt's bytes
+  std::int64_t built_unix_ms = 0;
+  std::optional<codec::Cid> compiled;
+  static constexpr auto fields() {
+    return std::tuple{codec::field("job", &ReceiptHead::job),
+                      codec::field("project", &ReceiptHead::project),
+                      codec::field("branch", &ReceiptHead::branch),
+                      codec::field("seq", &ReceiptHead::seq),
+                      codec::field("deployment", &ReceiptHead::deployment),
+                      codec::field("hosts", &ReceiptHead::hosts),
+                      codec::field("receipt", &ReceiptHead::receipt),
+                      codec::field("built", &ReceiptHead::built_unix_ms),
+                      codec::field("compiled", &ReceiptHead::compiled)};
+  }
+};
+// Of the receipt whose signed bytes are `body`.
+ReceiptHead head_of(const Receipt& receipt, BytesView body,
+                    const std::array<std::uint8_t, 32>& answered_hosts);
 
 // Machine code that a monkey compiled ahead, so that who believes it need not compile. `artifact`
 // is a file (content/unixfs.h) of vm::Module::serialize().

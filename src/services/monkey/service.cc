@@ -321,15 +321,13 @@ Task<Result<codec::Cid>> Service::build_and_publish(const Taken& taken, BuildLog
                        receipt.holders.size() == 1 ? "" : "s", took()));
   receipt.built_unix_ms = loop_.wall_unix_ms();
   CO_TRY_SYNC_STATUS(check_receipt(receipt));
+  CO_TRY_SYNC(const auto answered,
+              tns::answered_hosts(options_.builder.suffix, job.branch, receipt.hosts));
   start = loop_.now();
   CO_TRY_STATUS(confirm(taken));
-  CO_TRY_STATUS(publish(taken, receipt));
+  CO_TRY_STATUS(publish(taken, receipt, tns::digest_of_hosts(answered)));
   log.line(fmt::format("published after {} ms", took()));
-  for (const auto& host : receipt.hosts) {
-    const auto at =
-        job.branch == tns::kMainBranch ? std::optional(host) : tns::preview_host(job.branch, host);
-    if (at) log.line("live at " + *at);
-  }
+  for (const auto& host : answered) log.line("live at " + host);
   co_return built.deployment;
 }
 
@@ -354,12 +352,15 @@ Task<void> Service::compile_ahead(ArtifactMaker& artifacts, std::vector<BuiltFun
   }
 }
 
-Task<Status> Service::publish(const Taken& taken, const Receipt& receipt) {
+Task<Status> Service::publish(const Taken& taken, const Receipt& receipt,
+                              tns::HostsDigest answered) {
   const p2p::NodeSigned signed_receipt = identity_.sign(receipt);
+  const p2p::NodeSigned head =
+      identity_.sign(head_of(receipt, signed_receipt.record.body, answered));
   const TimePoint give_up = loop_.now() + kPersistence;
   for (;;) {
-    const auto moved = co_await caller_.call_any<tns::Publish>(tns::kRole, tns::kProtocol,
-                                                               {taken.signed_job, signed_receipt});
+    const auto moved = co_await caller_.call_any<tns::Publish>(
+        tns::kRole, tns::kProtocol, {taken.signed_job, signed_receipt, head});
     if (moved) co_return Status{};
     if (!passing(moved.error()) || loop_.now() >= give_up)
       co_return fail(Error(moved.error()).context("publish"));

@@ -18,6 +18,7 @@
 #include "services/monkey/artifacts.h"
 #include "services/monkey/builder.h"
 #include "services/monkey/holders.h"
+#include "services/tns/api.h"
 
 namespace tau::monkey {
 
@@ -70,7 +71,7 @@ class Service {
   Task<void> renew(const Taken& taken, runtime::Scope& build);
   Task<Result<std::vector<PeerId>>> hold(codec::Cid deployment);
   Task<Status> confirm(const Taken& taken);
-  Task<Status> publish(const Taken& taken, const Receipt& receipt);
+  Task<Status> publish(const Taken& taken, const Receipt& receipt, tns::HostsDigest answered);
   Task<void> report(const Taken& taken, Result<codec::Cid> outcome);
 
   runtime::Loop& loop_;

@@ -1,6 +1,9 @@
 #include "services/tns/api.h"
 
 #include <algorithm>
+#include <set>
+
+#include "crypto/ed25519.h"
 
 namespace tau::tns {
 namespace {
@@ -68,6 +71,40 @@ std::optional<std::string> preview_host(std::string_view branch, std::string_vie
   std::string out = label + std::string(kPreviewMark) + std::string(host);
   if (!check_host(out)) return std::nullopt;
   return out;
+}
+
+Result<std::vector<std::string>> answered_hosts(std::string_view suffix, std::string_view branch,
+                                                const std::vector<std::string>& hosts) {
+  std::set<std::string> chosen;
+  std::size_t bytes = 0;
+  for (const auto& host : hosts) {
+    TRY_STATUS(check_host(host));
+    const bool under = host.size() > suffix.size() + 1 && host.ends_with(suffix) &&
+                       host[host.size() - suffix.size() - 1] == '.';
+    if (under && host.find(kPreviewMark) != std::string::npos)
+      return fail(ErrorCode::invalid_argument, "host \"" + host + "\": names with \"--\" under " +
+                                                   std::string(suffix) +
+                                                   " are kept for previews; choose another");
+    if (branch == kMainBranch) {
+      chosen.insert(host);
+      continue;
+    }
+    // A preview has no place under a custom domain: it answers under the suffix only. Only the name
+    // itself is previewed, not what lies below it: its label is where the owner is read from.
+    if (!under || host.find('.') + 1 != host.size() - suffix.size()) continue;
+    if (auto preview = preview_host(branch, host)) chosen.insert(*std::move(preview));
+  }
+  for (const auto& host : chosen) bytes += host.size();
+  if (chosen.size() > kHostsMax || bytes > kHostsBytesMax)
+    return fail(ErrorCode::invalid_argument,
+                "a deployment answers at most " + std::to_string(kHostsMax) + " hosts of " +
+                    std::to_string(kHostsBytesMax) + " bytes in all; this one has " +
+                    std::to_string(chosen.size()) + " of " + std::to_string(bytes));
+  return std::vector<std::string>(chosen.begin(), chosen.end());
+}
+
+HostsDigest digest_of_hosts(const std::vector<std::string>& answered) {
+  return crypto::sha256(codec::to_cbor(answered));
 }
 
 std::string_view routed_host(const Pointer& pointer, std::string_view host) {

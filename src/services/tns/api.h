@@ -4,9 +4,11 @@
 //   forward name     fqdn or label     -> (project, branch)          first come
 //
 // A publish carries the whole chain of trust: the owner's registration inside patrick's job, and
-// monkey's receipt.
+// monkey's receipt. What of it shows that a pointer is right goes with the pointer from then on, to
+// whoever asks: a Proof, which needs no belief in the node that hands it on.
 #pragma once
 
+#include <array>
 #include <cstdint>
 #include <optional>
 #include <string>
@@ -36,6 +38,15 @@ inline constexpr std::string_view kMainBranch = "main";
 std::string preview_label(std::string_view branch);
 // Where a preview of `branch` answers for `host`; nothing if no host name comes of it.
 std::optional<std::string> preview_host(std::string_view branch, std::string_view host);
+
+// The hosts that the deployment of `branch` answers when its configuration names `hosts`: of branch
+// main all of them, of another one the previews of those right under the suffix. Sorted, each once.
+// Errors: invalid_argument (no host name, kept for previews, too many).
+Result<std::vector<std::string>> answered_hosts(std::string_view suffix, std::string_view branch,
+                                                const std::vector<std::string>& hosts);
+using HostsDigest = std::array<std::uint8_t, 32>;
+// SHA-256 of the DAG-CBOR list: what a monkey signs of the hosts that a pointer answers.
+HostsDigest digest_of_hosts(const std::vector<std::string>& answered);
 
 // Bounds of one pointer. Its gossip must fit 64 KiB with the hosts before and after the move, and
 // the command that moves it 48 KiB.
@@ -77,6 +88,23 @@ struct Pointer {
   std::pair<std::uint64_t, std::uint64_t> version() const { return {seq, fence.value_or(0)}; }
   friend bool operator==(const Pointer&, const Pointer&) = default;
 };
+// Why a pointer is what it is, in the words of those who decided it; chain.h checks it. A push has
+// `job` and `head`; a step back has the order, and beside it the push that it goes back to, unless
+// that one was published before proofs were kept. Kept and handed on as the bytes of this record.
+struct Proof {
+  std::optional<p2p::NodeSigned> job = std::nullopt;       // patrick::Job, the registration in it
+  std::optional<p2p::NodeSigned> head = std::nullopt;      // monkey::ReceiptHead
+  std::optional<p2p::NodeSigned> rollback = std::nullopt;  // patrick::NumberedRollback
+  static constexpr auto fields() {
+    return std::tuple{codec::field("job", &Proof::job), codec::field("head", &Proof::head),
+                      codec::field("rollback", &Proof::rollback)};
+  }
+};
+// Of a push with 64 repositories whose names are as long as may be.
+inline constexpr std::size_t kPushProofBytesMax = 23u << 10;
+// And with an order, which has the registration once more.
+inline constexpr std::size_t kProofBytesMax = 36u << 10;
+
 // What the deployment calls a host that its pointer answers: of a preview, the name without the
 // branch. This is the name to route by.
 std::string_view routed_host(const Pointer& pointer, std::string_view host);
@@ -129,8 +157,8 @@ struct Claim {
 // last one before the suffix), claimed here if it is free; any other fqdn is claimed as it is,
 // first come, too (that its owner controls the domain is not proven here). Branch main answers all
 // hosts of the receipt; another branch answers their previews under the suffix. Errors:
-// permission_denied, failed_precondition (an older seq or fence), already_exists (a host is another
-// project's: names it), unavailable (no majority).
+// permission_denied, failed_precondition (an older seq or fence; no head, where the version before
+// has a proof), already_exists (a host is another project's: names it), unavailable (no majority).
 struct Publish {
   static constexpr std::string_view kName = "publish";
   static constexpr command::Callers kCallers = command::callers("monkey", "patrick");
@@ -138,9 +166,13 @@ struct Publish {
   struct Request {
     p2p::NodeSigned job;      // patrick::Job
     p2p::NodeSigned receipt;  // monkey::Receipt
+    // monkey::ReceiptHead: with the job it becomes the pointer's proof. Absent, as earlier monkeys
+    // publish: the pointer has none.
+    std::optional<p2p::NodeSigned> head = std::nullopt;
     static constexpr auto fields() {
       return std::tuple{codec::field("job", &Request::job),
-                        codec::field("receipt", &Request::receipt)};
+                        codec::field("receipt", &Request::receipt),
+                        codec::field("head", &Request::head)};
     }
   };
   struct Response {
@@ -157,10 +189,12 @@ struct Seen {
   std::string branch;
   std::uint64_t seq = 0;
   std::optional<std::uint64_t> fence = std::nullopt;
+  // true: the asker has checked this version's proof, and needs it no more.
+  std::optional<bool> proven = std::nullopt;
   static constexpr auto fields() {
     return std::tuple{codec::field("project", &Seen::project),
                       codec::field("branch", &Seen::branch), codec::field("seq", &Seen::seq),
-                      codec::field("fence", &Seen::fence)};
+                      codec::field("fence", &Seen::fence), codec::field("proven", &Seen::proven)};
   }
   std::pair<std::uint64_t, std::uint64_t> version() const { return {seq, fence.value_or(0)}; }
 };
@@ -181,8 +215,11 @@ struct Lookup {
   };
   struct Response {
     p2p::NodeSigned pointer;
+    // Of Proof. Absent: the asker has it, or the version was published before proofs were kept.
+    std::optional<Bytes> proof = std::nullopt;
     static constexpr auto fields() {
-      return std::tuple{codec::field("pointer", &Response::pointer)};
+      return std::tuple{codec::field("pointer", &Response::pointer),
+                        codec::field("proof", &Response::proof)};
     }
   };
 };

@@ -9,12 +9,22 @@ namespace {
 
 // A silent node must leave time for the next one; a round trip around the world takes a third.
 constexpr Duration kAnswerTime = std::chrono::seconds(1);
+// The second one, of two that must agree: a few round trips between continents.
+constexpr Duration kSecondTime = std::chrono::milliseconds(500);
 constexpr Duration kDistrust = std::chrono::seconds(30);
 constexpr std::size_t kDistrustedMax = 256;  // many more than a network has tns nodes
 
-}  // namespace
+bool same_branch(const Pointer& one, const Pointer& other) {
+  return one.project == other.project && one.branch == other.branch;
+}
 
-using Kept = std::shared_ptr<const Pointer>;
+// Not not_found and not permission_denied: for who asked, tns gave no usable answer.
+Error not_believed(const Error& why) {
+  return Error(ErrorCode::unavailable,
+               "tns answered with a pointer that is not to be believed: " + why.message());
+}
+
+}  // namespace
 
 Client::Client(runtime::Loop& loop, p2p::Host& host, command::Caller& caller,
                const p2p::Admission& admission, Logger log)
@@ -27,7 +37,8 @@ Client::Client(runtime::Loop& loop, p2p::Host& host, command::Caller& caller,
       caller_(caller),
       admission_(admission),
       log_(std::move(log)),
-      options_(options) {}
+      options_(options),
+      reader_(admission) {}
 Client::~Client() { CHECK(!running_); }
 
 void Client::start() {
@@ -103,52 +114,58 @@ std::shared_ptr<const Pointer> Client::cached(const std::string& host) {
   return pointer;
 }
 
+Client::Found Client::found(const Entry& entry, Source source) {
+  return {entry.pointer, source, entry.backing == Backing::proof};
+}
+
 Task<Result<Client::Found>> Client::lookup(std::string host) {
   CO_TRY_SYNC_STATUS(check_host(host));
   if (!running_) co_return fail(ErrorCode::unavailable, "the client of tns is stopped");
-  Kept stale;
+  std::optional<Found> stale;
   if (const Entry* entry = find(host)) {
     const Age age = age_of(*entry);
     if (age == Age::fresh && !entry->pointer) {
       ++counters_.hits_negative;
       co_return fail(ErrorCode::not_found, entry->absent);
     }
-    stale = entry->pointer;
-    if (age == Age::quiet) co_return as_it_was(std::move(stale));
+    if (entry->pointer) stale = found(*entry, Source::cache);
+    if (age == Age::quiet) co_return as_it_was(*std::move(stale));
     if (age == Age::soft) (void)fly(host);
     if (age != Age::old) {
       ++counters_.hits;
-      co_return Found{std::move(stale), Source::cache};
+      co_return *std::move(stale);
     }
   }
   const auto flight = fly(host);
   if (!flight) {
-    if (stale) co_return as_it_was(std::move(stale));
+    if (stale) co_return as_it_was(*std::move(stale));
     co_return fail(ErrorCode::resource_exhausted,
                    "too many names are being looked up at once; try again");
   }
   Duration limit = Lookup::kDeadline;
   if (stale) {  // one wait for a silent tns, not one for each request
     limit = options_.refresh_wait - (loop_.now() - flight->since);
-    if (limit <= Duration::zero()) co_return as_it_was(std::move(stale));
+    if (limit <= Duration::zero()) co_return as_it_was(*std::move(stale));
   }
   const auto waited =
       co_await runtime::with_deadline(limit, "looking up " + host, wait_for(flight));
   if (!waited) {
     if (stale && waited.error().code() != ErrorCode::cancelled)
-      co_return as_it_was(std::move(stale));
+      co_return as_it_was(*std::move(stale));
     co_return fail(waited.error());
   }
   const auto& result = *flight->result;
-  if (result) co_return Found{*result, Source::network};
+  if (result) co_return *result;
   // A clear "no" of tns ends what was served; silence does not.
-  if (stale && result.error().code() != ErrorCode::not_found) co_return as_it_was(std::move(stale));
+  if (stale && result.error().code() != ErrorCode::not_found)
+    co_return as_it_was(*std::move(stale));
   co_return fail(result.error());
 }
 
-Client::Found Client::as_it_was(Kept pointer) {
+Client::Found Client::as_it_was(Found before) {
   ++counters_.stale;
-  return {std::move(pointer), Source::stale};
+  before.source = Source::stale;
+  return before;
 }
 
 Task<Status> Client::wait_for(std::shared_ptr<Flight> flight) {
@@ -165,43 +182,69 @@ std::shared_ptr<Client::Flight> Client::fly(const std::string& host) {
   return flight;
 }
 
+Client::Before Client::before(const std::string& host) {
+  Before known;
+  const auto it = entries_.find(host);
+  if (it == entries_.end() || !it->second.pointer) return known;
+  known.pointer = it->second.pointer;
+  known.backing = it->second.backing;
+  const auto facts = facts_.find({known.pointer->project, known.pointer->branch});
+  if (facts != facts_.end() && facts->second->version() == known.pointer->version())
+    known.facts = facts->second;
+  return known;
+}
+
 Task<void> Client::refresh(std::string host, std::shared_ptr<Flight> flight) {
   // So that who started it sees it in flight even when the answer is at hand.
   (void)co_await runtime::yield();
   Lookup::Request question{host};
-  Kept before;
+  const Before known = before(host);
   Version heard;
-  if (const auto it = entries_.find(host); it != entries_.end() && it->second.pointer) {
-    before = it->second.pointer;
-    heard = std::exchange(it->second.heard, {});
-    question.seen = Seen{before->project, before->branch, before->seq, before->fence};
+  if (const Kept& p = known.pointer) {
+    heard = std::exchange(entries_.at(host).heard, {});
+    question.seen = Seen{p->project, p->branch, p->seq, p->fence};
+    if (known.facts) question.seen->proven = true;
   }
-  Result<Pointer> answer = fail(ErrorCode::unavailable, "");
-  if (before && heard > before->version()) {
+  Result<Answer> answer = fail(ErrorCode::unavailable, "");
+  if (known.pointer && heard > known.pointer->version()) {
     // Replicas learn of a move a little later than gossip does.
     Lookup::Request newer = question;
     newer.seen->seq = heard.first;
     newer.seen->fence = heard.second;
-    answer = co_await ask(std::move(newer), before);
+    newer.seen->proven.reset();
+    answer = co_await ask(std::move(newer), known);
   }
   // None has it: gossip may lie.
   if (!answer && answer.error().code() == ErrorCode::unavailable)
-    answer = co_await ask(std::move(question), before);
-  Result<Kept> result = fail(ErrorCode::unavailable, "");
+    answer = co_await ask(std::move(question), known);
+  Result<Found> result = fail(ErrorCode::unavailable, "");
   const auto it = entries_.find(host);
-  const Kept known = it == entries_.end() ? nullptr : it->second.pointer;
+  const Kept now = it == entries_.end() ? nullptr : it->second.pointer;
   if (answer) {
     // While it was under way, another answer may have come that is newer.
-    const bool older = known && known->project == answer->project &&
-                       known->branch == answer->branch && known->version() > answer->version();
-    result = older ? known : Kept(std::make_shared<const Pointer>(*std::move(answer)));
-    keep(host, *result, "");
-    entries_.at(host).suspect = flight->doubted;
+    const bool older =
+        now && same_branch(*now, answer->pointer) && now->version() > answer->pointer.version();
+    Entry entry;
+    entry.checked = loop_.now();
+    entry.suspect = flight->doubted;
+    if (older) {
+      entry.pointer = now;
+      entry.backing = it->second.backing;
+    } else {
+      if (answer->backing == Backing::none) ++counters_.unproven;
+      entry.pointer = std::make_shared<const Pointer>(std::move(answer->pointer));
+      entry.backing = answer->backing;
+    }
+    result = found(entry, Source::network);
+    keep(host, std::move(entry));
   } else {
     if (answer.error().code() == ErrorCode::not_found) {
-      keep(host, nullptr, answer.error().message());
+      Entry entry;
+      entry.absent = answer.error().message();
+      entry.checked = loop_.now();
+      keep(host, std::move(entry));
       if (flight->doubted) drop(host);
-    } else if (known) {
+    } else if (now) {
       it->second.suspect = true;
       it->second.quiet_until = loop_.now() + options_.lease;
     }
@@ -225,15 +268,71 @@ std::vector<PeerId> Client::askable() {
   return peers;
 }
 
-Result<Pointer> Client::check(const PeerId& peer, const std::string& host,
-                              const p2p::NodeSigned& answer) const {
-  auto opened = p2p::open_node_signed<Pointer>(admission_, kRole, answer, loop_.wall_unix_ms());
-  if (!opened) return fail(std::move(opened).error());
-  if (opened->signer.peer != peer)
+Result<Pointer> Client::open(const p2p::NodeSigned& item, const PeerId* peer) const {
+  TRY(auto opened, p2p::open_node_signed<Pointer>(admission_, kRole, item, loop_.wall_unix_ms()));
+  if (peer && opened.signer.peer != *peer)
     return fail(ErrorCode::permission_denied, "another node signed it");
-  if (std::ranges::find(opened->record.hosts, host) == opened->record.hosts.end())
+  return std::move(opened.record);
+}
+
+Result<Client::Answer> Client::check(const PeerId& peer, const Lookup::Response& response,
+                                     const std::string& host, const Before& known) {
+  TRY(Pointer pointer, open(response.pointer, &peer));
+  if (std::ranges::find(pointer.hosts, host) == pointer.hosts.end())
     return fail(ErrorCode::permission_denied, "it does not answer " + host);
-  return std::move(opened->record);
+  if (known.pointer && *known.pointer == pointer) return Answer{std::move(pointer), known.backing};
+  TRY(const Backing backing, backing_of(pointer, response.proof, known));
+  if (backing == Backing::none && known.backing != Backing::none &&
+      same_branch(*known.pointer, pointer))
+    return fail(ErrorCode::permission_denied,
+                "it comes without a proof, which the version before had");
+  return Answer{std::move(pointer), backing};
+}
+
+Result<Client::Backing> Client::backing_of(const Pointer& pointer,
+                                           const std::optional<Bytes>& proof, const Before& known) {
+  const std::pair key{pointer.project, pointer.branch};
+  const auto it = facts_.find(key);
+  for (const auto& facts : {known.facts, it == facts_.end() ? nullptr : it->second})
+    if (facts && agrees(*facts, pointer)) return weigh(*facts, pointer, known);
+  if (!proof) {
+    if (options_.accept_unproven) return Backing::none;
+    return fail(ErrorCode::permission_denied, "it comes without a proof");
+  }
+  ++counters_.proofs;
+  TRY(Facts facts, reader_.read(*proof));
+  TRY(const Backing backing, weigh(facts, pointer, known));
+  if (it == facts_.end() || it->second->version() <= facts.version()) {
+    if (facts_.size() >= options_.proofs_max) facts_.clear();
+    facts_.insert_or_assign(key, std::make_shared<const Facts>(std::move(facts)));
+  }
+  return backing;
+}
+
+Result<Client::Backing> Client::weigh(const Facts& facts, const Pointer& pointer,
+                                      const Before& known) {
+  TRY_STATUS(agrees(facts, pointer));
+  const bool hosts_shown = facts.hosts || (known.pointer && same_branch(*known.pointer, pointer));
+  return facts.revoked || !hosts_shown ? Backing::doubtful : Backing::proof;
+}
+
+// Whether one node's answer may be believed where several are connected.
+bool Client::is_enough(const Answer& answer, const Before& known) {
+  if (!known.pointer || known.pointer->project != answer.pointer.project) return false;
+  return answer.backing == Backing::proof || *known.pointer == answer.pointer;
+}
+
+// What two nodes say together; null: they contradict each other. Of two versions that are proven
+// the newer one, since the other node may lag.
+const Client::Answer* Client::agreed(const Answer& one, const Answer& other) {
+  const Pointer &a = one.pointer, &b = other.pointer;
+  if (a.project != b.project) return nullptr;
+  const bool first = one.backing == Backing::proof, second = other.backing == Backing::proof;
+  if (first && second) return a.branch == b.branch && b.version() > a.version() ? &other : &one;
+  if (first || second) return first ? &one : &other;
+  const bool same = same_branch(a, b) && a.version() == b.version() &&
+                    a.deployment == b.deployment && a.hosts == b.hosts;
+  return same ? &one : nullptr;
 }
 
 void Client::refuse(const PeerId& peer, const Error& why) {
@@ -247,74 +346,69 @@ void Client::refuse(const PeerId& peer, const Error& why) {
   until = loop_.now() + kDistrust;
 }
 
-Task<Result<Pointer>> Client::ask(Lookup::Request question, Kept known) {
+Task<Result<Client::Answer>> Client::ask(Lookup::Request question, Before known) {
   const TimePoint until = loop_.now() + Lookup::kDeadline;
   const auto peers = askable();
   Error last(ErrorCode::unavailable, "no live node with the role \"tns\" is connected");
-  std::optional<Error> no;         // said by one
-  std::optional<ProjectId> other;  // said by one: the host is that project's
+  std::optional<Error> no;   // said by one
+  std::vector<Answer> said;  // by one each, not enough yet
   for (const PeerId& peer : peers) {
     const Duration left = until - loop_.now();
     if (left <= Duration::zero()) break;
     ++counters_.asked;
-    const auto response = co_await caller_.call<Lookup>(peer, kProtocol, question,
-                                                        std::min<Duration>(left, kAnswerTime));
+    const auto response = co_await caller_.call<Lookup>(
+        peer, kProtocol, question,
+        std::min<Duration>(left, said.empty() ? kAnswerTime : kSecondTime));
     if (!response) {
       const ErrorCode code = response.error().code();
       const bool passing = code == ErrorCode::unavailable || code == ErrorCode::unimplemented ||
                            code == ErrorCode::deadline_exceeded;
-      const bool alone = !known || no || peers.size() == 1;
-      if (!passing && (code != ErrorCode::not_found || alone))
-        co_return fail(Error(response.error()).context("lookup"));
+      const bool alone = (!known.pointer && said.empty()) || no || peers.size() == 1;
+      const bool final = code == ErrorCode::not_found ? alone : !passing && said.empty();
+      if (final) co_return fail(Error(response.error()).context("lookup"));
       if (code == ErrorCode::not_found) no = response.error();
       last = passing ? response.error()
                      : Error(ErrorCode::unavailable, "one tns node alone says that it is gone");
       continue;
     }
-    auto pointer = check(peer, question.host, response->pointer);
-    if (!pointer) {
-      refuse(peer, pointer.error());
-      // Not not_found and not permission_denied: for who asked, tns gave no usable answer.
-      last =
-          Error(ErrorCode::unavailable, "tns answered with a pointer that is not to be believed: " +
-                                            pointer.error().message());
+    auto answer = check(peer, *response, question.host, known);
+    if (!answer) {
+      refuse(peer, answer.error());
+      last = not_believed(answer.error());
       continue;
     }
-    // Names are for good.
-    if (known && known->project != pointer->project && other != pointer->project &&
-        peers.size() > 1) {
-      other = pointer->project;
-      last = Error(ErrorCode::unavailable, "one tns node alone says that it is another project's");
-      refuse(peer, last);
-      continue;
-    }
-    if (known && known->project == pointer->project && known->branch == pointer->branch &&
-        pointer->version() < known->version()) {
+    const Pointer& pointer = answer->pointer;
+    if (known.pointer && same_branch(*known.pointer, pointer) &&
+        pointer.version() < known.pointer->version()) {
       last = Error(ErrorCode::unavailable, "the tns node lags behind");
       continue;
     }
-    co_return pointer;
+    if (peers.size() == 1 || peer == host_.id() || is_enough(*answer, known)) co_return answer;
+    for (const Answer& before : said)
+      if (const Answer* both = agreed(before, *answer)) co_return *both;
+    if (known.pointer && known.pointer->project != pointer.project) {  // names are for good
+      last = Error(ErrorCode::unavailable, "one tns node alone says that it is another project's");
+      refuse(peer, last);
+    } else if (known.pointer) {
+      last = Error(ErrorCode::unavailable, "one tns node alone says so, without a proof");
+    } else {
+      last = Error(ErrorCode::unavailable,
+                   "the tns nodes contradict each other about \"" + question.host + "\"");
+    }
+    said.push_back(*std::move(answer));
   }
+  if (!known.pointer && said.size() == 1 && (said[0].backing == Backing::proof || !no))
+    co_return std::move(said[0]);  // nobody else answers
   co_return fail(std::move(last).context("lookup"));
 }
 
-Result<Pointer> Client::open(const p2p::NodeSigned& signed_pointer) const {
-  auto opened =
-      p2p::open_node_signed<Pointer>(admission_, kRole, signed_pointer, loop_.wall_unix_ms());
-  // Not not_found and not permission_denied: for who asked, tns gave no usable answer.
-  if (!opened)
-    return fail(ErrorCode::unavailable, "tns answered with a pointer that is not to be believed: " +
-                                            opened.error().message());
-  return std::move(opened->record);
-}
-
-void Client::keep(const std::string& host, Kept pointer, std::string absent) {
+void Client::keep(const std::string& host, Entry entry) {
   drop(host);
-  auto& order = pointer ? positive_ : negative_;
-  const std::size_t most = pointer ? options_.hosts_max : options_.negative_hosts_max;
+  auto& order = entry.pointer ? positive_ : negative_;
+  const std::size_t most = entry.pointer ? options_.hosts_max : options_.negative_hosts_max;
   order.push_front(host);
-  entries_[host] =
-      Entry{std::move(pointer), std::move(absent), loop_.now(), false, {}, {}, order.begin()};
+  entry.place = order.begin();
+  entries_[host] = std::move(entry);
   while (order.size() > most) {
     const std::string last = order.back();
     drop(last);
@@ -337,7 +431,11 @@ Task<Result<Pointer>> Client::pointer_of(ProjectId project, std::string branch) 
   CO_TRY(const auto response,
          caller_.call_any<GetPointer>(kRole, kProtocol,
                                       GetPointer::Request{std::move(project), std::move(branch)}));
-  co_return open(response.pointer);
+  auto pointer = open(response.pointer, nullptr);
+  if (!pointer) co_return fail(not_believed(pointer.error()));
+  if (const auto backing = backing_of(*pointer, response.proof, {}); !backing)
+    co_return fail(not_believed(backing.error()));
+  co_return pointer;
 }
 
 Task<Status> Client::claim(codec::Signed registration) {
@@ -347,11 +445,15 @@ Task<Status> Client::claim(codec::Signed registration) {
   co_return Status{};
 }
 
-Task<Result<Pointer>> Client::publish(p2p::NodeSigned job, p2p::NodeSigned receipt) {
-  CO_TRY(const auto response,
-         caller_.call_any<Publish>(kRole, kProtocol,
-                                   Publish::Request{std::move(job), std::move(receipt)}));
-  co_return open(response.pointer);
+Task<Result<Pointer>> Client::publish(p2p::NodeSigned job, p2p::NodeSigned receipt,
+                                      std::optional<p2p::NodeSigned> head) {
+  CO_TRY(
+      const auto response,
+      caller_.call_any<Publish>(
+          kRole, kProtocol, Publish::Request{std::move(job), std::move(receipt), std::move(head)}));
+  auto pointer = open(response.pointer, nullptr);
+  if (!pointer) co_return fail(not_believed(pointer.error()));
+  co_return pointer;
 }
 
 }  // namespace tau::tns

@@ -8,6 +8,15 @@ namespace {
 
 constexpr std::string_view kPreviewMark = "--";
 
+// What shows that a pointer may stand where the push with this proof stood once.
+Bytes proof_after(const Bytes& push, const std::optional<p2p::NodeSigned>& rollback) {
+  if (!rollback) return {};
+  Proof proof;
+  if (const auto kept = codec::from_cbor<Proof>(push)) proof = *kept;
+  proof.rollback = rollback;
+  return codec::to_cbor(proof);
+}
+
 NamesAnswer refusal(const Error& error) {
   NamesAnswer answer;
   answer.code = static_cast<std::uint64_t>(error.code());
@@ -34,22 +43,26 @@ struct SavedName {
 struct SavedPast {
   std::uint64_t number = 0;
   Pointer pointer;
+  std::optional<Bytes> proof = std::nullopt;
   static constexpr auto fields() {
     return std::tuple{codec::field("number", &SavedPast::number),
-                      codec::field("pointer", &SavedPast::pointer)};
+                      codec::field("pointer", &SavedPast::pointer),
+                      codec::field("proof", &SavedPast::proof)};
   }
 };
-// Version 2 has history; 1 is read as one without.
-constexpr std::uint64_t kSnapshotVersion = 2;
+// Version 3 has proofs, 2 has history; earlier ones are read as without.
+constexpr std::uint64_t kSnapshotVersion = 3;
 struct Saved {
   std::uint64_t version = kSnapshotVersion;
   std::vector<SavedName> names;
   std::vector<Pointer> pointers;
   std::optional<std::vector<SavedPast>> history;  // in the order of their numbers
+  std::optional<std::vector<Bytes>> proofs;       // of the pointers, in their order; empty: none
   static constexpr auto fields() {
     return std::tuple{
         codec::field("version", &Saved::version), codec::field("names", &Saved::names),
-        codec::field("pointers", &Saved::pointers), codec::field("history", &Saved::history)};
+        codec::field("pointers", &Saved::pointers), codec::field("history", &Saved::history),
+        codec::field("proofs", &Saved::proofs)};
   }
 };
 
@@ -97,44 +110,43 @@ Result<std::string> NameRules::name_of(std::string_view host) const {
 
 Result<MovePointer> NameRules::hosts_for(std::string_view branch,
                                          const std::vector<std::string>& hosts) const {
-  std::set<std::string> chosen;
-  std::size_t bytes = 0;
-  for (const auto& host : hosts) {
-    TRY_STATUS(check_host(host));
-    if (under_suffix(host) && host.find(kPreviewMark) != std::string::npos)
-      return fail(ErrorCode::invalid_argument, "host \"" + host + "\": names with \"--\" under " +
-                                                   suffix_ +
-                                                   " are kept for previews; choose another");
-    if (branch == kMainBranch) {
-      chosen.insert(host);
-      continue;
-    }
-    // A preview has no place under a custom domain: it answers under the suffix only. Only the name
-    // itself is previewed, not what lies below it: its label is where the owner is read from.
-    const auto label_end = host.find('.');
-    if (!under_suffix(host) || host.substr(label_end + 1) != suffix_) continue;
-    if (auto preview = preview_host(branch, host)) chosen.insert(*std::move(preview));
-  }
+  TRY(auto answered, answered_hosts(suffix_, branch, hosts));
   MovePointer move;
-  for (const auto& host : chosen) {
-    bytes += host.size();
+  for (const auto& host : answered) {
     TRY(auto name, name_of(host));
     move.names.push_back(std::move(name));
-    move.pointer.hosts.push_back(host);
   }
-  if (chosen.size() > kHostsMax || bytes > kHostsBytesMax)
-    return fail(ErrorCode::invalid_argument,
-                "a deployment answers at most " + std::to_string(kHostsMax) + " hosts of " +
-                    std::to_string(kHostsBytesMax) + " bytes in all; this one has " +
-                    std::to_string(chosen.size()) + " of " + std::to_string(bytes));
+  move.pointer.hosts = std::move(answered);
   return move;
 }
 
+// A name is where its hosts end: "hello.x" of "api.hello.x" and of "dev--hello.x".
+void MovePointer::shorten() {
+  std::vector<std::uint32_t> at;
+  for (std::size_t i = 0; i < names.size(); ++i)
+    at.push_back(static_cast<std::uint32_t>(pointer.hosts[i].size() - names[i].size()));
+  name_at = std::move(at);
+  names.clear();
+}
+
+Status MovePointer::expand() {
+  if (!name_at) return {};
+  if (name_at->size() != pointer.hosts.size() || !names.empty())
+    return fail(ErrorCode::invalid_argument, "a pointer with other names than hosts");
+  for (std::size_t i = 0; i < name_at->size(); ++i) {
+    if ((*name_at)[i] >= pointer.hosts[i].size())
+      return fail(ErrorCode::invalid_argument, "a host without a name");
+    names.push_back(pointer.hosts[i].substr((*name_at)[i]));
+  }
+  name_at.reset();
+  return {};
+}
+
 Bytes Names::apply(BytesView command) {
-  const auto decoded = codec::from_cbor<NamesCommand>(command);
+  auto decoded = codec::from_cbor<NamesCommand>(command);
   if (!decoded) return codec::to_cbor(refusal(decoded.error()));
   if (decoded->claim) return codec::to_cbor(apply(*decoded->claim));
-  if (decoded->move) return codec::to_cbor(apply(*decoded->move));
+  if (decoded->move) return codec::to_cbor(apply(*std::move(decoded->move)));
   if (decoded->back) return codec::to_cbor(apply(*decoded->back));
   return codec::to_cbor(refusal(Error(ErrorCode::invalid_argument, "an empty command")));
 }
@@ -185,7 +197,7 @@ Status Names::may_move(const MovePointer& move) const {
   TRY_STATUS(check_branch(to.branch));
   const auto from = pointers_.find({to.project, to.branch});
   if (from != pointers_.end()) {
-    const Pointer& now = from->second;
+    const Pointer& now = from->second.pointer;
     if (to.seq == now.seq && to.version() < now.version())
       return fail(ErrorCode::failed_precondition,
                   "push " + std::to_string(to.seq) + " of branch " + to.branch +
@@ -196,6 +208,12 @@ Status Names::may_move(const MovePointer& move) const {
       return fail(ErrorCode::failed_precondition,
                   "branch " + to.branch + " stands at push " + std::to_string(now.seq) +
                       " already; push " + std::to_string(to.seq) + " does not replace it");
+    // Askers would not believe it.
+    if (to.version() != now.version() && !from->second.proof.empty() && !move.proof)
+      return fail(ErrorCode::failed_precondition,
+                  "what branch " + to.branch +
+                      " serves now has a proof, and this comes without: the monkey that built it "
+                      "is of an earlier version");
   } else {
     const auto count = pointer_counts_.find(to.project);
     if (count != pointer_counts_.end() && count->second >= kPointersOfProjectMax)
@@ -205,14 +223,16 @@ Status Names::may_move(const MovePointer& move) const {
     if (pointers_.size() >= kPointersMax)
       return fail(ErrorCode::resource_exhausted, "this network's pointers are used up");
   }
-  TRY_STATUS(may_own(to.project, move.names));
-  return may_answer(to);
+  if (move.proof && move.proof->size() > kProofBytesMax)
+    return fail(ErrorCode::invalid_argument, "a proof that is too large");
+  return may_own(to.project, move.names);
 }
 
 // Whether there is room, and no host of it answers for something else.
-Status Names::may_answer(const Pointer& to) const {
-  if (bytes_ + size_of(to) > kBytesMax)
+Status Names::may_answer(const Standing& standing) const {
+  if (bytes_ + standing.size() > kBytesMax)
     return fail(ErrorCode::resource_exhausted, "this network's room for pointers is used up");
+  const Pointer& to = standing.pointer;
   for (const auto& host : to.hosts) {
     TRY_STATUS(check_host(host));
     const auto it = hosts_.find(host);
@@ -225,19 +245,22 @@ Status Names::may_answer(const Pointer& to) const {
   return {};
 }
 
-NamesAnswer Names::apply(const MovePointer& move) {
+NamesAnswer Names::apply(MovePointer move) {
+  if (auto s = move.expand(); !s) return refusal(s.error());
   if (auto s = may_move(move); !s) return refusal(s.error());
-  const auto it = pointers_.find({move.pointer.project, move.pointer.branch});
-  if (it != pointers_.end() && it->second.version() == move.pointer.version()) {
+  Standing to{std::move(move.pointer), std::move(move.proof).value_or(Bytes())};
+  if (auto s = may_answer(to); !s) return refusal(s.error());
+  const auto it = pointers_.find({to.pointer.project, to.pointer.branch});
+  if (it != pointers_.end() && it->second.pointer.version() == to.pointer.version()) {
     NamesAnswer answer;
-    answer.pointer = it->second;  // published before: the answer got lost
+    answer.pointer = it->second.pointer;  // published before: the answer got lost
     return answer;
   }
-  for (const auto& name : move.names) own(move.pointer.project, name);
-  return put(move.pointer);
+  for (const auto& name : move.names) own(to.pointer.project, name);
+  return put(std::move(to));
 }
 
-Result<Pointer> Names::target_of(const MoveBack& back, const Pointer& now) const {
+Result<Names::Standing> Names::target_of(const MoveBack& back, const Pointer& now) const {
   if (back.from_seq != now.seq || back.seq <= now.seq)
     return fail(ErrorCode::failed_precondition, "branch " + back.branch + " stands at " +
                                                     std::to_string(now.seq) + " by now, not at " +
@@ -247,8 +270,8 @@ Result<Pointer> Names::target_of(const MoveBack& back, const Pointer& now) const
   if (shelf != history_.end()) {
     const auto& versions = shelf->second.versions;
     for (auto past = versions.rbegin(); past != versions.rend(); ++past)
-      if (past->pointer.seq == back.to_seq && past->pointer.deployment == back.deployment)
-        return past->pointer;
+      if (past->was.pointer.seq == back.to_seq && past->was.pointer.deployment == back.deployment)
+        return past->was;
   }
   return fail(ErrorCode::not_found,
               "version " + std::to_string(back.to_seq) + " of branch " + back.branch +
@@ -263,16 +286,19 @@ NamesAnswer Names::apply(const MoveBack& back) {
   if (it == pointers_.end())
     return refusal(Error(ErrorCode::not_found, "branch " + back.branch + " of project " +
                                                    back.project.str() + " has no deployment"));
-  if (it->second.seq == back.seq && it->second.deployment == back.deployment) {
-    answer.pointer = it->second;  // moved before: the answer got lost
+  const Pointer& now = it->second.pointer;
+  if (now.seq == back.seq && now.deployment == back.deployment) {
+    answer.pointer = now;  // moved before: the answer got lost
     return answer;
   }
-  auto target = target_of(back, it->second);
+  auto target = target_of(back, now);
   if (!target) return refusal(target.error());
-  target->push = target->pushed_seq();
-  target->seq = back.seq;
-  target->fence.reset();
-  target->moved_unix_ms = back.moved_unix_ms;
+  Pointer& to = target->pointer;
+  to.push = to.pushed_seq();
+  to.seq = back.seq;
+  to.fence.reset();
+  to.moved_unix_ms = back.moved_unix_ms;
+  target->proof = proof_after(target->proof, back.rollback);
   if (auto s = may_answer(*target); !s) return refusal(s.error());
   return put(*std::move(target));
 }
@@ -280,7 +306,7 @@ NamesAnswer Names::apply(const MoveBack& back) {
 void Names::forget_oldest(const Key& key) {
   const auto shelf = history_.find(key);
   const Past& oldest = shelf->second.versions.front();
-  const std::size_t bytes = size_of(oldest.pointer);
+  const std::size_t bytes = oldest.was.size();
   kept_.erase(oldest.number);
   history_bytes_ -= bytes;
   shelf->second.bytes -= bytes;
@@ -288,8 +314,10 @@ void Names::forget_oldest(const Key& key) {
   if (shelf->second.versions.empty()) history_.erase(shelf);
 }
 
-void Names::keep_as(std::uint64_t number, const Key& key, Pointer old) {
-  const std::size_t bytes = size_of(old);
+std::size_t Names::Standing::size() const { return size_of(pointer) + proof.size(); }
+
+void Names::keep_as(std::uint64_t number, const Key& key, Standing old) {
+  const std::size_t bytes = old.size();
   Shelf& shelf = history_[key];
   kept_.emplace(number, key);
   history_bytes_ += bytes;
@@ -297,7 +325,7 @@ void Names::keep_as(std::uint64_t number, const Key& key, Pointer old) {
   shelf.versions.push_back({number, std::move(old)});
 }
 
-void Names::keep(const Key& key, Pointer old) {
+void Names::keep(const Key& key, Standing old) {
   keep_as(next_number_++, key, std::move(old));
   for (auto shelf = history_.find(key);
        shelf != history_.end() && (shelf->second.versions.size() > kHistoryMax ||
@@ -307,25 +335,26 @@ void Names::keep(const Key& key, Pointer old) {
   while (history_bytes_ > kHistoryBytesMax) forget_oldest(Key(kept_.begin()->second));
 }
 
-NamesAnswer Names::put(Pointer to) {
-  const Key key{to.project, to.branch};
+NamesAnswer Names::put(Standing to) {
+  const Key key{to.pointer.project, to.pointer.branch};
   NamesAnswer answer;
   auto it = pointers_.find(key);
   if (it == pointers_.end()) {
-    it = pointers_.emplace(key, Pointer{}).first;
+    it = pointers_.emplace(key, Standing{}).first;
     ++pointer_counts_[key.first];
   } else {
-    bytes_ -= size_of(it->second);
+    bytes_ -= it->second.size();
     keep(key, it->second);
   }
-  for (const auto& host : it->second.hosts) {
-    if (std::ranges::find(to.hosts, host) != to.hosts.end()) continue;
+  const auto& hosts = to.pointer.hosts;
+  for (const auto& host : it->second.pointer.hosts) {
+    if (std::ranges::find(hosts, host) != hosts.end()) continue;
     hosts_.erase(host);
     answer.gone.push_back(host);
   }
-  for (const auto& host : to.hosts) hosts_[host] = key;
-  bytes_ += size_of(to);
-  answer.pointer = to;
+  for (const auto& host : hosts) hosts_[host] = key;
+  bytes_ += to.size();
+  answer.pointer = to.pointer;
   it->second = std::move(to);
   answer.moved = true;
   return answer;
@@ -345,12 +374,17 @@ std::optional<Names::Owner> Names::owner_of(const NameRules& rules, std::string_
 const Pointer* Names::find(std::string_view host) const {
   const auto it = hosts_.find(host);
   if (it == hosts_.end()) return nullptr;
-  return &pointers_.at(it->second);
+  return &pointers_.at(it->second).pointer;
 }
 
 const Pointer* Names::find(const ProjectId& project, const std::string& branch) const {
   const auto it = pointers_.find({project, branch});
-  return it == pointers_.end() ? nullptr : &it->second;
+  return it == pointers_.end() ? nullptr : &it->second.pointer;
+}
+
+const Bytes* Names::proof_of(const ProjectId& project, const std::string& branch) const {
+  const auto it = pointers_.find({project, branch});
+  return it == pointers_.end() || it->second.proof.empty() ? nullptr : &it->second.proof;
 }
 
 std::vector<Version> Names::history(const ProjectId& project, const std::string& branch) const {
@@ -363,18 +397,26 @@ std::vector<Version> Names::history(const ProjectId& project, const std::string&
   add(*now, true);
   if (const auto shelf = history_.find({project, branch}); shelf != history_.end())
     for (auto past = shelf->second.versions.rbegin(); past != shelf->second.versions.rend(); ++past)
-      add(past->pointer, false);
+      add(past->was.pointer, false);
   return versions;
 }
 
 Bytes Names::snapshot() const {
   Saved saved;
   for (const auto& [name, project] : names_) saved.names.push_back({name, project});
-  for (const auto& [key, pointer] : pointers_) saved.pointers.push_back(pointer);
+  saved.proofs.emplace();
+  for (const auto& [key, standing] : pointers_) {
+    saved.pointers.push_back(standing.pointer);
+    saved.proofs->push_back(standing.proof);
+  }
   saved.history.emplace();
   std::map<Key, std::size_t> next;
-  for (const auto& [number, key] : kept_)
-    saved.history->push_back({number, history_.at(key).versions[next[key]++].pointer});
+  for (const auto& [number, key] : kept_) {
+    const Standing& was = history_.at(key).versions[next[key]++].was;
+    SavedPast past{number, was.pointer};
+    if (!was.proof.empty()) past.proof = was.proof;
+    saved.history->push_back(std::move(past));
+  }
   return codec::to_cbor(saved);
 }
 
@@ -386,19 +428,25 @@ Status Names::restore(BytesView snapshot) {
                                           std::to_string(saved->version) + ")");
   *this = Names();
   for (const auto& [name, project] : saved->names) own(project, name);
-  for (auto& pointer : saved->pointers) {
-    const Key key{pointer.project, pointer.branch};
-    for (const auto& host : pointer.hosts) hosts_[host] = key;
+  const bool with_proofs = saved->proofs.has_value();
+  if (with_proofs && saved->proofs->size() != saved->pointers.size())
+    return fail(ErrorCode::data_loss, "snapshot of the names: its proofs are not its pointers'");
+  for (std::size_t i = 0; i < saved->pointers.size(); ++i) {
+    Standing standing{std::move(saved->pointers[i]), {}};
+    if (with_proofs) standing.proof = std::move((*saved->proofs)[i]);
+    const Key key{standing.pointer.project, standing.pointer.branch};
+    for (const auto& host : standing.pointer.hosts) hosts_[host] = key;
     ++pointer_counts_[key.first];
-    bytes_ += size_of(pointer);
-    pointers_[key] = std::move(pointer);
+    bytes_ += standing.size();
+    pointers_[key] = std::move(standing);
   }
-  for (auto& [number, pointer] : saved->history.value_or(std::vector<SavedPast>())) {
-    if (number < next_number_)
+  for (auto& past : saved->history.value_or(std::vector<SavedPast>())) {
+    if (past.number < next_number_)
       return fail(ErrorCode::data_loss, "snapshot of the names: its history is out of order");
-    next_number_ = number + 1;
-    const Key key{pointer.project, pointer.branch};
-    keep_as(number, key, std::move(pointer));
+    next_number_ = past.number + 1;
+    const Key key{past.pointer.project, past.pointer.branch};
+    keep_as(past.number, key,
+            Standing{std::move(past.pointer), std::move(past.proof).value_or(Bytes())});
   }
   return {};
 }

@@ -34,10 +34,16 @@ struct MovePointer {
   Pointer pointer;
   // For each host of the pointer the name that must be the project's, in the same order.
   std::vector<std::string> names;
+  // Instead of the names, to fit a command of the group: where in each host its name begins.
+  std::optional<std::vector<std::uint32_t>> name_at = std::nullopt;
+  std::optional<Bytes> proof = std::nullopt;  // of Proof
   static constexpr auto fields() {
-    return std::tuple{codec::field("pointer", &MovePointer::pointer),
-                      codec::field("names", &MovePointer::names)};
+    return std::tuple{
+        codec::field("pointer", &MovePointer::pointer), codec::field("names", &MovePointer::names),
+        codec::field("name_at", &MovePointer::name_at), codec::field("proof", &MovePointer::proof)};
   }
+  void shorten();   // names -> name_at
+  Status expand();  // and back. Errors: invalid_argument
 };
 // The pointer goes back to a version that is kept, as `seq`.
 struct MoveBack {
@@ -48,6 +54,7 @@ struct MoveBack {
   codec::Cid deployment;
   std::uint64_t seq = 0;
   std::int64_t moved_unix_ms = 0;
+  std::optional<p2p::NodeSigned> rollback = std::nullopt;  // for the proof
   static constexpr auto fields() {
     return std::tuple{codec::field("project", &MoveBack::project),
                       codec::field("branch", &MoveBack::branch),
@@ -55,7 +62,8 @@ struct MoveBack {
                       codec::field("to", &MoveBack::to_seq),
                       codec::field("deployment", &MoveBack::deployment),
                       codec::field("seq", &MoveBack::seq),
-                      codec::field("moved", &MoveBack::moved_unix_ms)};
+                      codec::field("moved", &MoveBack::moved_unix_ms),
+                      codec::field("rollback", &MoveBack::rollback)};
   }
 };
 // Exactly one is there.
@@ -110,7 +118,8 @@ class Names final : public consensus::StateMachine {
   // tens of milliseconds at most.
   static constexpr std::size_t kNamesMax = 100'000;
   static constexpr std::size_t kPointersMax = 50'000;
-  static constexpr std::size_t kBytesMax = 40u << 20;  // about, of all names and pointers
+  // About, of all names and pointers with their proofs: 25,000 pointers of usual size.
+  static constexpr std::size_t kBytesMax = 64u << 20;
   // So that one project cannot use up the others' part.
   static constexpr std::size_t kNamesOfProjectMax = 1'000;
   static constexpr std::size_t kPointersOfProjectMax = 500;
@@ -133,6 +142,8 @@ class Names final : public consensus::StateMachine {
   // Null: nothing is deployed there.
   const Pointer* find(std::string_view host) const;
   const Pointer* find(const ProjectId& project, const std::string& branch) const;
+  // Of the pointer as it stands: the bytes of its Proof. Null: none is kept.
+  const Bytes* proof_of(const ProjectId& project, const std::string& branch) const;
   // Newest first, with the pointer as it stands; empty: nothing is deployed there.
   std::vector<Version> history(const ProjectId& project, const std::string& branch) const;
   std::size_t name_count() const { return names_.size(); }
@@ -141,20 +152,25 @@ class Names final : public consensus::StateMachine {
  private:
   using Key = std::pair<ProjectId, std::string>;
   NamesAnswer apply(const ClaimName& claim);
-  NamesAnswer apply(const MovePointer& move);
+  NamesAnswer apply(MovePointer move);
   NamesAnswer apply(const MoveBack& back);
-  Result<Pointer> target_of(const MoveBack& back, const Pointer& now) const;
+  struct Standing {
+    Pointer pointer;
+    Bytes proof;  // empty: none
+    std::size_t size() const;
+  };
+  Result<Standing> target_of(const MoveBack& back, const Pointer& now) const;
   Status may_move(const MovePointer& move) const;
-  Status may_answer(const Pointer& to) const;
-  NamesAnswer put(Pointer to);
-  void keep(const Key& key, Pointer old);
-  void keep_as(std::uint64_t number, const Key& key, Pointer old);
+  Status may_answer(const Standing& to) const;
+  NamesAnswer put(Standing to);
+  void keep(const Key& key, Standing old);
+  void keep_as(std::uint64_t number, const Key& key, Standing old);
   void forget_oldest(const Key& key);
   Status may_own(const ProjectId& project, const std::vector<std::string>& names) const;
   bool own(const ProjectId& project, const std::string& name);
 
   std::map<std::string, ProjectId, std::less<>> names_;
-  std::map<Key, Pointer> pointers_;
+  std::map<Key, Standing> pointers_;
   // Derived from the two above.
   std::map<std::string, Key, std::less<>> hosts_;
   std::map<ProjectId, std::size_t> name_counts_, pointer_counts_;
@@ -162,7 +178,7 @@ class Names final : public consensus::StateMachine {
 
   struct Past {
     std::uint64_t number = 0;  // counts what is kept, of all pointers
-    Pointer pointer;
+    Standing was;
   };
   struct Shelf {
     std::deque<Past> versions;  // oldest first

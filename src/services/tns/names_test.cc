@@ -261,6 +261,55 @@ TEST(Names, ASnapshotIsTheWholeState) {
   EXPECT_FALSE(other.names.restore(as_bytes("nonsense")));
 }
 
+TEST(Names, ALargePublishFitsACommandOfTheGroup) {
+  std::vector<std::string> hosts;
+  for (std::size_t i = 0; i < kHostsMax; ++i)
+    hosts.push_back(std::to_string(100 + i) + std::string(19, 'a') + ".hello.x.localhost");
+  auto to = kRules.hosts_for("main", hosts);
+  ASSERT_TRUE(to) << to.error().to_string();
+  to->pointer.project = kAnn;
+  to->pointer.branch = "main";
+  to->pointer.seq = 1;
+  to->pointer.deployment = deployment(1);
+  to->pointer.holders.assign(kHoldersMax, PeerId(std::string(52, 'p')));
+  to->proof = Bytes(kPushProofBytesMax, 7);
+  const auto names = to->names;
+  to->shorten();
+  EXPECT_TRUE(to->names.empty());
+  Book b;
+  const NamesCommand command{std::nullopt, *to};
+  EXPECT_LT(codec::to_cbor(command).size(), 48u << 10);
+  EXPECT_TRUE(b.run(command).moved);
+  EXPECT_EQ(*b.names.proof_of(kAnn, "main"), Bytes(kPushProofBytesMax, 7));
+  EXPECT_EQ(b.code(b.claim(kBob, "hello.x.localhost")), ErrorCode::already_exists);
+  ASSERT_TRUE(to->expand());
+  EXPECT_EQ(to->names, names);
+  for (const std::vector<std::uint32_t>& bad :
+       {std::vector<std::uint32_t>{}, std::vector<std::uint32_t>(kHostsMax, 1000)}) {
+    MovePointer broken = *to;
+    broken.pointer.seq = 2;
+    broken.names.clear();
+    broken.name_at = bad;
+    EXPECT_EQ(b.code(b.run({std::nullopt, broken})), ErrorCode::invalid_argument);
+  }
+}
+
+TEST(Names, ASnapshotFromBeforeProofsIsReadAsWithout) {
+  // What version 2 wrote: no "proofs", none in the history.
+  Book b;
+  b.move(kAnn, "main", 1, 1, {"hello.x.localhost"});
+  b.move(kAnn, "main", 2, 2, {"hello.x.localhost"});
+  auto saved = *codec::decode(b.names.snapshot());
+  auto& map = *saved.as<codec::Value::Map>();
+  map.erase("proofs");
+  map["version"] = codec::Value(std::int64_t{2});
+  Names old;
+  ASSERT_TRUE(old.restore(codec::encode(saved)));
+  EXPECT_EQ(old.find("hello.x.localhost")->seq, 2u);
+  EXPECT_FALSE(old.proof_of(kAnn, "main"));
+  EXPECT_EQ(old.snapshot(), b.names.snapshot());
+}
+
 TEST(Names, SenselessCommandsAreAnswered) {
   Names names;
   for (const char* text : {"", "\xa0", "junk"}) {

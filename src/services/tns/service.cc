@@ -4,6 +4,7 @@
 
 #include "services/monkey/api.h"
 #include "services/patrick/api.h"
+#include "services/tns/chain.h"
 
 namespace tau::tns {
 namespace {
@@ -154,6 +155,26 @@ Result<MovePointer> Service::check_chain(const Publish::Request& request) const 
   move.pointer.holders = built.holders;
   move.pointer.moved_unix_ms = now;
   move.pointer.compiled = built.compiled;
+  if (request.head) {
+    auto head =
+        p2p::open_node_signed<monkey::ReceiptHead>(admission_, monkey::kRole, *request.head, now);
+    if (!head) return fail(std::move(head).error().context("the receipt's head"));
+    if (head->record.receipt != crypto::sha256(request.receipt.record.body))
+      return chain_broken("the receipt's head is another receipt's");
+    // What askers will check, once it is part of the state.
+    TRY_STATUS(valid_then(job->signer, head->record.built_unix_ms));
+    TRY_STATUS(valid_then(head->signer, head->record.built_unix_ms));
+    TRY(const Facts facts, facts_of(asked, registration->project(), head->record));
+    if (auto s = agrees(facts, move.pointer); !s)
+      return fail(std::move(s).error().context(
+          "the receipt's head (has the monkey the network's suffix, " + rules_.suffix() + "?)"));
+    move.proof = codec::to_cbor(Proof{request.job, request.head});
+    if (move.proof->size() > kPushProofBytesMax)
+      return fail(ErrorCode::invalid_argument,
+                  "job and receipt are too large to be kept with the pointer: " +
+                      std::to_string(move.proof->size()) + " bytes");
+  }
+  move.shorten();
   return move;
 }
 
@@ -179,13 +200,10 @@ Result<MoveBack> Service::check_order(const p2p::NodeSigned& rollback) const {
     return chain_broken("the order is for project " + order->project.str().substr(0, 100) +
                         ", its registration for " + registration->project().str());
   TRY_STATUS(check_branch(order->branch));
-  return MoveBack{order->project,
-                  order->branch,
-                  order->from_seq,
-                  order->to_seq,
-                  order->deployment,
-                  numbered->record.seq,
-                  now};
+  TRY_STATUS(valid_then(numbered->signer, order->made_unix_ms));
+  return MoveBack{
+      order->project,       order->branch, order->from_seq, order->to_seq, order->deployment,
+      numbered->record.seq, now,           rollback};
 }
 
 Task<Result<Rollback::Response>> Service::handle(command::Peer, Rollback::Request request) {
@@ -240,6 +258,16 @@ p2p::NodeSigned Service::sign(const Pointer& pointer) {
   return item;
 }
 
+Lookup::Response Service::answer(const Pointer& pointer, const std::optional<Seen>& seen) {
+  Lookup::Response response{sign(pointer)};
+  if (seen && seen->proven.value_or(false) && seen->project == pointer.project &&
+      seen->branch == pointer.branch && seen->version() == pointer.version())
+    return response;
+  if (const Bytes* proof = names().proof_of(pointer.project, pointer.branch))
+    response.proof = *proof;
+  return response;
+}
+
 Task<Result<Lookup::Response>> Service::handle(command::Peer, Lookup::Request request) {
   CO_TRY_SYNC_STATUS(check_host(request.host));
   if (request.seen) {
@@ -247,7 +275,7 @@ Task<Result<Lookup::Response>> Service::handle(command::Peer, Lookup::Request re
     if (!known || known->version() < request.seen->version())
       co_return fail(ErrorCode::unavailable, "this tns node lags behind its group");
   }
-  if (const auto* pointer = names().find(request.host)) co_return Lookup::Response{sign(*pointer)};
+  if (const auto* pointer = names().find(request.host)) co_return answer(*pointer, request.seen);
   CO_TRY_SYNC_STATUS(shard_.ready());
   if (names().owner_of(rules_, request.host))
     co_return fail(ErrorCode::not_found,
@@ -270,7 +298,7 @@ Task<Result<Resolve::Response>> Service::handle(command::Peer, Resolve::Request 
 Task<Result<GetPointer::Response>> Service::handle(command::Peer, GetPointer::Request request) {
   CO_TRY_SYNC_STATUS(check_branch(request.branch));
   if (const auto* pointer = names().find(request.project, request.branch))
-    co_return GetPointer::Response{sign(*pointer)};
+    co_return answer(*pointer, std::nullopt);
   CO_TRY_SYNC_STATUS(shard_.ready());
   co_return fail(ErrorCode::not_found, "branch " + request.branch + " of project " +
                                            request.project.str() + " has no deployment");

@@ -66,6 +66,7 @@ class Service {
   Task<Result<Publish::Response>> move_by(NamesCommand command);
   Task<Result<NamesAnswer>> decide(NamesCommand command);
   p2p::NodeSigned sign(const Pointer& pointer);
+  Lookup::Response answer(const Pointer& pointer, const std::optional<Seen>& seen);
   void tell(const Moved& moved);
   void announce(const Pointer& pointer, const std::vector<std::string>& gone);
 

@@ -135,14 +135,27 @@ class Town {
     c.receipt.deployment =
         codec::Cid::of(codec::ContentType::dag_cbor, as_bytes(std::to_string(seq)));
     c.receipt.hosts = std::move(hosts);
+    c.receipt.built_unix_ms = loop.wall_unix_ms();
     return c;
   }
-  Result<Pointer> publish(const Chain& c) {
-    return publish(patrick.identity.sign(c.job), monkey.identity.sign(c.receipt));
+  // As a monkey publishes it.
+  Publish::Request request(const Chain& c) const {
+    Publish::Request r{patrick.identity.sign(c.job), monkey.identity.sign(c.receipt)};
+    const auto answered = answered_hosts("x.localhost", c.job.branch, c.receipt.hosts);
+    r.head = monkey.identity.sign(
+        monkey::head_of(c.receipt, r.receipt.record.body,
+                        digest_of_hosts(answered ? *answered : std::vector<std::string>())));
+    return r;
   }
-  Result<Pointer> publish(p2p::NodeSigned job, p2p::NodeSigned receipt) {
+  Result<Pointer> publish(const Chain& c) {
+    Publish::Request r = request(c);
+    return publish(std::move(r.job), std::move(r.receipt), std::move(r.head));
+  }
+  Result<Pointer> publish(p2p::NodeSigned job, p2p::NodeSigned receipt,
+                          std::optional<p2p::NodeSigned> head = std::nullopt) {
     Client speaker(loop, *monkey.host, monkey.caller, monkey.admission, Logger());
-    return runtime::block_on(loop, speaker.publish(std::move(job), std::move(receipt)));
+    return runtime::block_on(loop,
+                             speaker.publish(std::move(job), std::move(receipt), std::move(head)));
   }
   Status claim(const crypto::KeyPair& key, std::string label) {
     Client speaker(loop, *auth.host, auth.caller, auth.admission, Logger());

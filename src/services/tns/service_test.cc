@@ -2,41 +2,13 @@
 
 #include <gmock/gmock.h>
 
-#include "codec/peer_id.h"
-#include "p2p/simulated/network.h"
-#include "services/tns/service_scenario.h"
+#include "services/tns/test_world.h"
 
 namespace tau::tns {
 namespace {
 
 using namespace std::chrono_literals;
 using runtime::block_on;
-
-command::Members::HostFactory on(p2p::simulated::SimulatedNetwork& network) {
-  return [&network](const crypto::KeyPair& key, p2p::Admission admission) {
-    return std::make_unique<p2p::simulated::SimulatedHost>(
-        network, codec::peer_id_of(key.public_key()), std::move(admission), Logger());
-  };
-}
-
-struct World {
-  explicit World(Duration sync = {}, std::size_t tns_count = 1)
-      : network(loop, random), town(loop, random, on(network), sync, tns_count) {
-    network.set_latency(1ms, 0ms);
-  }
-  // No tns for the substrate until heal().
-  void cut() { network.partition({{town.tns.host->id(), town.monkey.host->id()}}); }
-  void heal() {
-    network.heal();
-    (void)block_on(loop, town.substrate.host->connect(town.tns.host->addresses()[0]));
-  }
-  runtime::VirtualLoop loop;
-  SeededRandom random{3};
-  p2p::simulated::SimulatedNetwork network;
-  Town town;
-};
-
-const std::vector<std::string> kHello = {"hello.x.localhost"};
 
 TEST(TnsService, PublishesAndAnswersOnASimulatedNetwork) {
   runtime::VirtualLoop loop;
@@ -131,7 +103,7 @@ TEST(TnsService, MovesBackByTheOwnersOrderOnly) {
   const auto r = t.registration(t.owner, "hello");
   const auto thief = crypto::KeyPair::generate(w.random);
   const patrick::RollbackOrder order{
-      r.project(), "main", 2, 1, t.chain(1, {}).receipt.deployment, 1};
+      r.project(), "main", 2, 1, t.chain(1, {}).receipt.deployment, w.loop.wall_unix_ms()};
   const auto numbered = [&](const crypto::KeyPair& key, const auth::Registration& of) {
     return patrick::NumberedRollback{codec::sign_record(key, order), codec::sign_record(key, of),
                                      3};
@@ -359,63 +331,6 @@ TEST(TnsClient, MadeUpNamesAreBoundedAndPushOutNoRealOne) {
   w.cut();
   EXPECT_TRUE(t.lookup(kHello[0]));
   EXPECT_EQ(t.lookup("bad host").error().code(), ErrorCode::invalid_argument);
-}
-
-// A tns node of three that lies as it is told to.
-struct Liar {
-  std::function<Result<Lookup::Response>()> lie;
-  int asked = 0;
-  Task<Result<Lookup::Response>> handle(command::Peer, Lookup::Request) {
-    ++asked;
-    co_return lie();
-  }
-};
-
-TEST(TnsClient, ALyingTnsNodeOfSeveralTakesNothingAwayAndIsToldOn) {
-  World w({}, 3);
-  Town& t = w.town;
-  ASSERT_TRUE(t.wait_leader());
-  ASSERT_TRUE(t.publish(t.chain(1, kHello)));
-  ASSERT_TRUE(t.wait([&] { return bool(t.lookup(kHello[0])); }));
-  const Pointer truth = *t.lookup(kHello[0])->pointer;
-  TnsNode& node = t.nodes.back();
-  t.down(node);
-  ASSERT_TRUE(t.wait_leader());
-  Pointer lie = truth;
-  Liar liar;
-  node.member.router.serve(kProtocol, liar, command::List<Lookup>{});
-  const auto signed_by = [&](command::Member& who) {
-    return [&who, &lie] { return Lookup::Response{who.identity.sign(lie)}; };
-  };
-  const auto holds_against = [&](const char* what, std::function<Result<Lookup::Response>()> how) {
-    liar.lie = std::move(how);
-    liar.asked = 0;
-    for (int i = 0; i < 40; ++i) {
-      t.pass(2100ms);  // older than what is served unasked
-      const auto found = t.lookup(kHello[0]);
-      ASSERT_TRUE(found) << what << ": " << found.error().to_string();
-      EXPECT_EQ(*found->pointer, truth) << what;
-      EXPECT_EQ(found->source, Client::Source::network) << what;
-    }
-    EXPECT_GT(liar.asked, 0) << what;
-  };
-  holds_against("gone", [] { return fail(ErrorCode::not_found, "gone"); });
-  lie.seq = 0;
-  holds_against("an old one", signed_by(node.member));
-  const auto refused = t.client.counters().refused;
-  lie = truth;
-  lie.project = ProjectId("thief");
-  lie.seq = 99;
-  holds_against("another project's", signed_by(node.member));
-  EXPECT_GT(t.client.counters().refused, refused);
-  EXPECT_LT(liar.asked, 10) << "asked last once it was caught";
-  lie = truth;
-  lie.seq = 99;
-  lie.hosts = {"other.x.localhost"};
-  holds_against("for another host", signed_by(node.member));
-  lie.hosts = truth.hosts;
-  holds_against("signed by no tns node", signed_by(t.monkey));
-  block_on(w.loop, node.member.router.unserve(kProtocol));
 }
 
 TEST(TnsClient, AReplicaThatIsBehindGossipIsPassedOver) {
