@@ -7,12 +7,16 @@ namespace tau::command {
 
 Task<Result<codec::Value>> Caller::call_remote(PeerId peer, std::string protocol,
                                                RequestFrame frame) {
-  CO_TRY(const auto stream, host_.open(std::move(peer), std::move(protocol)));
+  CO_TRY(const auto stream, host_.open(peer, std::move(protocol)));
   CO_TRY_STATUS(write_frame(*stream, codec::to_cbor(frame)));
   CO_TRY_STATUS(stream->close_write());
-  CO_TRY(const Bytes payload, read_frame(*stream));
-  CO_TRY_SYNC(ResponseFrame response, codec::from_cbor<ResponseFrame>(payload));
-  co_return std::move(response).take();
+  const auto payload = co_await read_frame(*stream);
+  auto response = payload ? codec::from_cbor<ResponseFrame>(*payload)
+                          : Result<ResponseFrame>(fail(payload.error()));
+  if (response) co_return std::move(*response).take();
+  if (response.error().code() == ErrorCode::invalid_argument)
+    host_.conduct().blame(peer, p2p::Misdeed::malformed, "its answer to " + frame.command);
+  co_return fail(std::move(response).error());
 }
 
 Task<Result<codec::Value>> Caller::call_value(PeerId peer, std::string protocol,

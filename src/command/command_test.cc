@@ -162,6 +162,49 @@ TEST_F(Commands, HostileFramesGetAnErrorOrAnEnd) {
             ErrorCode::invalid_argument);
 }
 
+Task<void> say(p2p::Host& host, PeerId to, Bytes bytes) {
+  auto stream = co_await host.open(std::move(to), std::string(kProtocol));
+  if (!stream || !co_await (*stream)->write(bytes)) co_return;
+  std::uint8_t byte = 0;
+  (void)co_await (*stream)->read({&byte, 1});
+}
+
+TEST_F(Commands, WhoSendsBrokenFramesHasToLeaveAndOthersAreAnswered) {
+  const PeerId to = members_[0].identity.id();
+  p2p::Host& bad = *members_[2].host;
+  const auto in = [&] { return members_[0].host->certificate_of(bad.id()).has_value(); };
+  for (int i = 0; i < 9; ++i)
+    runtime::block_on(loop_, say(bad, to, {0xff, 0xff, 0xff, 0xff, 0x7f}));
+  EXPECT_TRUE(in());
+  for (int i = 0; i < 3 && in(); ++i) runtime::block_on(loop_, say(bad, to, {0x02, 0xff, 0xff}));
+  EXPECT_FALSE(in());
+  EXPECT_EQ(add(1, 40)->sum, 42);
+  const auto again = runtime::block_on(loop_, bad.connect(members_[0].host->addresses().at(0)));
+  ASSERT_FALSE(again);
+  EXPECT_NE(again.error().message().find("malformed"), std::string::npos)
+      << again.error().to_string();
+}
+
+TEST_F(Commands, AboveARateCallsAreRefusedUnreadAndAFloodHasToLeave) {
+  const PeerId to = members_[0].identity.id();
+  p2p::Host& bad = *members_[2].host;
+  const auto in = [&] { return members_[0].host->certificate_of(bad.id()).has_value(); };
+  runtime::TaskGroup group(loop_);
+  Bytes frame;
+  const Bytes body = codec::to_cbor(RequestFrame{"nothing", 1000, codec::Value()});
+  codec::put_uvarint(frame, body.size());
+  frame.insert(frame.end(), body.begin(), body.end());
+  int sent = 0;
+  const auto flood = [&] {
+    for (int i = 0; i < 1000; ++i, ++sent) group.spawn(say(bad, to, frame));
+    runtime::block_on(loop_, group.join());
+  };
+  while (in() && sent < 100'000) flood();
+  EXPECT_FALSE(in());
+  EXPECT_GE(sent, p2p::Conduct::Rates().calls_burst);
+  EXPECT_EQ(add(1, 40)->sum, 42);
+}
+
 Task<void> wait_for_ever(Caller& caller, PeerId to, std::map<ErrorCode, int>& ends) {
   const auto r = co_await caller.call<Wait>(to, kProtocol, {}, 5s);
   if (!r) ++ends[r.error().code()];

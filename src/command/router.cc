@@ -75,14 +75,29 @@ Task<Result<Bytes>> Router::read_request(p2p::Stream& stream) {
 
 Task<void> Router::answer(std::shared_ptr<Served> served, std::unique_ptr<p2p::Stream> stream) {
   const PeerId peer = stream->remote();
+  if (!host_.conduct().admit_call(peer)) {
+    // Before anything of it is read or made: a flood costs little more than its streams.
+    const auto refusal = ResponseFrame::of(
+        fail(ErrorCode::resource_exhausted, "too many calls a second; try again more slowly"));
+    const auto said = co_await runtime::with_deadline(
+        kRequestReadMax, "refusing a call", write_frame(*stream, codec::to_cbor(refusal)));
+    if (said) (void)co_await stream->close_write();
+    co_return;
+  }
   auto payload =
       co_await runtime::with_deadline(kRequestReadMax, "reading a request", read_request(*stream));
-  if (!payload) co_return;
+  if (!payload) {
+    // Not what ends early or takes too long: that may be the network's fault.
+    if (payload.error().code() == ErrorCode::invalid_argument)
+      host_.conduct().blame(peer, p2p::Misdeed::malformed, payload.error().message());
+    co_return;
+  }
   Result<codec::Value> result = fail(ErrorCode::internal, "no result");
   const auto certificate = host_.certificate_of(peer);
   auto frame = codec::from_cbor<RequestFrame>(*payload);
   if (!certificate) co_return;  // gone meanwhile
   if (!frame) {
+    host_.conduct().blame(peer, p2p::Misdeed::malformed, "a request frame");
     result = fail(std::move(frame).error().context("request frame"));
   } else {
     result = co_await dispatch(served, Peer{peer, *certificate}, *std::move(frame));

@@ -210,6 +210,8 @@ Task<void> Links::hear(std::unique_ptr<p2p::Stream> stream) {
   inbound_.insert(&own);
   const auto ended = co_await hear_packets(*stream).in(own);
   if (!ended) log_.debug("stream of " + peer.str() + " ended: " + ended.error().to_string());
+  if (!ended && ended.error().code() == ErrorCode::invalid_argument)
+    host_.conduct().blame(peer, p2p::Misdeed::malformed, "a packet of " + protocol_);
   // Who sent something large waits for this: it was read to its end.
   if (!own.cancelled()) (void)co_await stream->close_write().in(own);
   inbound_.erase(&own);

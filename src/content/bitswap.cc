@@ -229,11 +229,11 @@ Task<void> Bitswap::receive_all(std::shared_ptr<Ledger> ledger,
   while (!ledger->gone) {
     const auto bytes = co_await read_bitswap(*stream, kMessageLimit);
     if (!bytes && bytes.error().code() == ErrorCode::invalid_argument)
-      lied(*ledger, bytes.error().message());
+      lied(*ledger, p2p::Misdeed::malformed, bytes.error().message());
     if (!bytes || !*bytes || ledger->gone) break;
     auto message = decode_bitswap(**bytes);
     if (!message) {
-      lied(*ledger, message.error().message());
+      lied(*ledger, p2p::Misdeed::malformed, message.error().message());
       break;
     }
     receive(ledger, *std::move(message));
@@ -264,7 +264,8 @@ void Bitswap::receive_block(Ledger& ledger, store::Block block) {
     if (late != ledger.cancelled.end()) {
       ledger.cancelled.erase(late);
     } else {
-      lied(ledger, "sent block " + block.cid.to_string() + ", which was not asked of it");
+      lied(ledger, p2p::Misdeed::wrong_content,
+           "sent block " + block.cid.to_string() + ", which was not asked of it");
     }
     return;
   }
@@ -287,8 +288,9 @@ void Bitswap::receive_presence(Ledger& ledger, const BitswapMessage::Presence& p
         fail(ErrorCode::not_found, ledger.id.str() + " does not have block " + cid->to_string()));
 }
 
-void Bitswap::lied(Ledger& ledger, std::string_view how) {
+void Bitswap::lied(Ledger& ledger, p2p::Misdeed misdeed, std::string_view how) {
   ++counters_.lies;
+  host_.conduct().blame(ledger.id, misdeed, how);
   const std::string line = "peer " + ledger.id.str() + " broke bitswap: " + std::string(how);
   log_.debug(line);
   fail_wants(ledger, Error(ErrorCode::data_loss, line));

@@ -65,7 +65,7 @@ class Bitswap {
   void receive_want(Ledger& ledger, const WantEntry& want);
   void receive_block(Ledger& ledger, store::Block block);
   void receive_presence(Ledger& ledger, const BitswapMessage::Presence& presence);
-  void lied(Ledger& ledger, std::string_view how);
+  void lied(Ledger& ledger, p2p::Misdeed misdeed, std::string_view how);
 
   runtime::Loop& loop_;
   p2p::Host& host_;

@@ -50,6 +50,7 @@ class LossyHost final : public p2p::Host {
     return host_.note_certificate(peer, certificate);
   }
   void recheck() override { host_.recheck(); }
+  p2p::Conduct& conduct() override { return host_.conduct(); }
   void subscribe(std::string topic, p2p::MessageHandler handler) override {
     host_.subscribe(std::move(topic),
                     [this, alive = alive_, handler](const PeerId& from, BytesView data) {

@@ -68,7 +68,10 @@ void Map::hear(const PeerId& from, BytesView data) {
     if (log_.enabled(LogLevel::debug))
       log_.debug("announcement of " + from.str() + " refused: " + std::string(why));
   };
-  if (!announcement) return refuse(announcement.error().message());
+  if (!announcement) {
+    host_.conduct().blame(from, p2p::Misdeed::malformed, "an announcement of " + options_.name);
+    return refuse(announcement.error().message());
+  }
   if (announcement->map != options_.name) return refuse("of another map");
   if (const auto may = may_announce(from, announcement->certificate); !may)
     return refuse(may.error().message());

@@ -79,6 +79,9 @@ Task<void> Sync::serve(std::unique_ptr<p2p::Stream> stream) {
   ++counters_.served;
   auto frame = co_await runtime::with_deadline(kFrameLimit, "a request", read_frame(*stream));
   auto request = frame ? codec::from_cbor<SyncRequest>(*frame) : fail(std::move(frame).error());
+  if (!request && request.error().code() == ErrorCode::invalid_argument)
+    parts_.host.conduct().blame(stream->remote(), p2p::Misdeed::malformed,
+                                "a request to catch up with " + parts_.map);
   if (request) {
     auto answered = co_await answer(std::move(*request));
     if (answered) {

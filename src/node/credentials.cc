@@ -116,7 +116,7 @@ Task<void> Credentials::compare_with(PeerId peer, Told told) {
 void Credentials::heard(const PeerId& from, BytesView message) {
   const auto news = codec::from_cbor<News>(message);
   if (!news) {
-    log_.debug("senseless gossip about revocations from " + from.str());
+    host_.conduct().blame(from, p2p::Misdeed::malformed, "gossip about revocations");
     return;
   }
   if (news->number <= number() || catching_up_) return;

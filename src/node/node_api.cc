@@ -1,5 +1,7 @@
 #include "node/node_api.h"
 
+#include <cmath>
+
 namespace tau::node {
 namespace {
 
@@ -53,7 +55,20 @@ Json NodeApi::peers() const {
     one["id"] = peer.str();
     list.push_back(std::move(one));
   }
-  return {{"peers", std::move(list)}};
+  return {{"peers", std::move(list)}, {"conduct", conduct()}};
+}
+
+Json NodeApi::conduct() const {
+  Json list = Json::array();
+  for (const auto& entry : host_.conduct().entries()) {
+    Json one = {{"id", entry.peer.str()},
+                {"score", std::round(entry.score * 10) / 10},
+                {"slowed", entry.slowed},
+                {"last", entry.last}};
+    if (entry.out_until_unix_ms > 0) one["out_until_unix_ms"] = entry.out_until_unix_ms;
+    list.push_back(std::move(one));
+  }
+  return list;
 }
 
 Json NodeApi::revocations() const {

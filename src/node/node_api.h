@@ -2,7 +2,7 @@
 // `api` listener.
 //
 //   GET  /v1/node                 who it is, until when, which revocations it knows
-//   GET  /v1/node/peers           whom it is connected to, and what they may be
+//   GET  /v1/node/peers           whom it is connected to, what they may be; who misbehaved lately
 //   GET  /v1/node/revocations     the list that counts here
 //   POST /v1/node/revocations     a later list, as `odo network revoke` wrote it
 //   POST /v1/node/certificates    a renewed certificate, of this node or of one that is connected
@@ -28,6 +28,7 @@ class NodeApi {
  private:
   http::Json self() const;
   http::Json peers() const;
+  http::Json conduct() const;  // of whom it could be better
   http::Json revocations() const;
 
   runtime::Loop& loop_;

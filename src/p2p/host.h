@@ -19,6 +19,7 @@
 #include "base/error.h"
 #include "base/strong_id.h"
 #include "p2p/certificate.h"
+#include "p2p/conduct.h"
 #include "runtime/task.h"
 
 namespace tau::p2p {
@@ -87,9 +88,11 @@ class Host {
   // Holds every peer against admission once more, after revocations: who is refused now is gone
   // from peers() and certificate_of() at once, and its connection is closed.
   virtual void recheck() = 0;
+  // How the peers behave: whoever finds one flooding, lying or malformed says so there.
+  virtual Conduct& conduct() = 0;
 
   // Gossipsub. A message that this host published is not given back to it, and one whose author was
-  // revoked to nobody. Bound: 64 KiB a message.
+  // revoked, or floods, to nobody. Bound: 64 KiB a message.
   virtual void subscribe(std::string topic, MessageHandler handler) = 0;
   virtual Status publish(const std::string& topic, Bytes data) = 0;
 

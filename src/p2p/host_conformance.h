@@ -470,6 +470,46 @@ TYPED_TEST_P(HostConformance, WhatARevokedPeerSaysIsNotHeardFromOthersEither) {
   for (const PeerId& author : *authors) EXPECT_EQ(author, b->id());
 }
 
+TYPED_TEST_P(HostConformance, WhoMisbehavesIsDisconnectedAndLetInAgainLater) {
+  auto [a, b] = this->pair();
+  Host *bad = a, *good = b;
+  b->conduct().blame(a->id(), Misdeed::forgery, "an answer");
+  EXPECT_EQ(b->peers().size(), 1u);
+  EXPECT_GT(b->conduct().score(a->id()), Conduct::kSlowAt);
+  b->conduct().blame(a->id(), Misdeed::forgery, "an answer");
+  ASSERT_TRUE(this->eventually([&] { return bad->peers().empty() && good->peers().empty(); },
+                               "the connection is closed"));
+  for (auto [from, to] : {std::pair(bad, good), std::pair(good, bad)}) {
+    const auto again = this->run(from->connect(to->addresses().at(0)));
+    ASSERT_FALSE(again);
+    EXPECT_EQ(again.error().code(), ErrorCode::permission_denied) << again.error().to_string();
+    EXPECT_NE(again.error().message().find("it forges: an answer; try again in"), std::string::npos)
+        << again.error().to_string();
+  }
+  const auto entries = b->conduct().entries();
+  ASSERT_EQ(entries.size(), 1u);
+  EXPECT_GT(entries[0].out_until_unix_ms, 0);
+  EXPECT_TRUE(a->conduct().entries().empty()) << "who was accused accuses nobody";
+}
+
+TYPED_TEST_P(HostConformance, AFloodOfGossipIsNotGivenToTheServices) {
+  auto [a, b] = this->pair();
+  const auto heard = std::make_shared<int>(0);
+  b->subscribe("news", [heard](const PeerId&, BytesView) { ++*heard; });
+  a->subscribe("news", [](const PeerId&, BytesView) {});
+  Host *flooding = a, *other = b;
+  int said = 0;
+  ASSERT_TRUE(this->eventually(
+      [&] {
+        for (int i = 0; i < 200; ++i)
+          (void)flooding->publish("news", to_bytes("item " + std::to_string(said++)));
+        return other->peers().empty();
+      },
+      "it has to leave"));
+  EXPECT_LT(*heard, 2 * Conduct::Rates().messages_burst);
+  EXPECT_GT(said, 2 * Conduct::Rates().messages_burst);
+}
+
 TYPED_TEST_P(HostConformance, StopEndsHandlersAndPeersAndMayBeRepeated) {
   auto [a, b] = this->pair();
   const auto began = std::make_shared<bool>(false), ended = std::make_shared<bool>(false);
@@ -503,6 +543,7 @@ REGISTER_TYPED_TEST_SUITE_P(
     TellsOfPeersComingAndGoingAndLetsThemComeBack, ReconnectsAtOnceAfterItsOwnDisconnect,
     ARenewedCertificateCountsWithoutANewConnection, ARevokedPeerIsGoneAtOnceAndStaysOut,
     ARevokedRoleIsGoneAndTheConnectionStays, WhatARevokedPeerSaysIsNotHeardFromOthersEither,
+    WhoMisbehavesIsDisconnectedAndLetInAgainLater, AFloodOfGossipIsNotGivenToTheServices,
     StopEndsHandlersAndPeersAndMayBeRepeated);
 
 }  // namespace tau::p2p

@@ -9,6 +9,7 @@
 #include "http/json.h"
 #include "net/sockets.h"
 #include "node/issuing.h"
+#include "p2p/conduct.h"
 
 namespace tau::odo {
 namespace {
@@ -194,6 +195,15 @@ Status show_peers(const Orders& orders) {
     fmt::print("{}  {}  until {}\n", peer.value("id", ""),
                fmt::join(peer.value("roles", std::vector<std::string>()), ","),
                day_of(peer.value("not_after_unix_ms", std::int64_t{0})));
+  for (const Json& bad : answer.value("conduct", Json::array())) {
+    const auto until = bad.value("out_until_unix_ms", std::int64_t{0});
+    const auto left = (until - SystemClock().wall_unix_ms()) / 1000 + 1;
+    const std::string state = until > 0                    ? fmt::format("out for {} s", left)
+                              : bad.value("slowed", false) ? "slowed down"
+                                                           : "watched";
+    fmt::print("{}  {}: score {} of {}, {}\n", bad.value("id", ""), state, bad.value("score", 0.0),
+               p2p::Conduct::kLeaveAt, bad.value("last", ""));
+  }
   return {};
 }
 

@@ -65,6 +65,7 @@ LibP2pHost::LibP2pHost(runtime::RealLoop& loop, Runtime& runtime, Options option
       log_(std::move(log)),
       id_(codec::peer_id_of(options_.key.public_key())),
       link_(std::make_shared<Link>(loop, *this, options_.admission)),
+      conduct_(loop, options_.admission, [this](const PeerId& peer) { disconnect(peer); }, log_),
       peers_changed_(loop),
       tasks_(loop) {}
 
@@ -334,6 +335,7 @@ void LibP2pHost::on_message(const std::string& topic, const PeerId& from, BytesV
   const auto it = topics_.find(topic);
   if (it == topics_.end() || state_ != State::running || data.size() > kMessageSizeMax) return;
   if (options_.admission.revoked(from)) return;  // passed on by who does not know it yet
+  if (from != id_ && !conduct_.admit_message(from)) return;
   for (std::size_t i = 0; i < it->second.size(); ++i) {
     const MessageHandler handler = it->second[i];
     handler(from, data);

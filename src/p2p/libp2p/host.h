@@ -72,6 +72,7 @@ class LibP2pHost final : public Host {
   Status show_certificate(Bytes certificate) override;
   Status note_certificate(const PeerId& peer, BytesView certificate) override;
   void recheck() override;
+  Conduct& conduct() override { return conduct_; }
 
   void subscribe(std::string topic, MessageHandler handler) override;
   Status publish(const std::string& topic, Bytes data) override;
@@ -114,6 +115,7 @@ class LibP2pHost final : public Host {
   State state_ = State::fresh;
   std::shared_ptr<Link> link_;
   std::unique_ptr<Parts> parts_;
+  Conduct conduct_;
   std::map<PeerId, Peer> peers_;
   std::vector<std::string> listening_;
   std::map<std::string, StreamHandler> handlers_;

@@ -29,6 +29,7 @@ SimulatedHost::SimulatedHost(SimulatedNetwork& network, PeerId id, Admission adm
       id_(std::move(id)),
       admission_(std::move(admission)),
       log_(std::move(log)),
+      conduct_(loop_, admission_, [this](const PeerId& peer) { disconnect(peer); }, log_),
       tasks_(loop_) {}
 
 SimulatedHost::~SimulatedHost() {
@@ -342,7 +343,7 @@ void SimulatedHost::gossip(const PeerId& author, const PeerId& via, std::uint64_
   const auto it = topics_.find(topic);
   if (it == topics_.end() || !peers_.contains(via) || !heard_.insert(message).second) return;
   if (heard_.size() > kHeardMax) heard_.erase(heard_.begin());
-  if (admission_.revoked(author)) return;
+  if (admission_.revoked(author) || !conduct_.admit_message(author)) return;
   for (std::size_t i = 0; i < it->second.size(); ++i) {
     const MessageHandler handler = it->second[i];
     handler(author, *data);

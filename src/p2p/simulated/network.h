@@ -155,6 +155,7 @@ class SimulatedHost final : public Host {
   Status show_certificate(Bytes certificate) override;
   Status note_certificate(const PeerId& peer, BytesView certificate) override;
   void recheck() override;
+  Conduct& conduct() override { return conduct_; }
 
   void subscribe(std::string topic, MessageHandler handler) override;
   Status publish(const std::string& topic, Bytes data) override;
@@ -195,6 +196,7 @@ class SimulatedHost final : public Host {
   const PeerId id_;
   Admission admission_;
   Logger log_;
+  Conduct conduct_;
   runtime::TimerId expiry_;          // when the first certificate of a peer ends
   std::int64_t expiry_unix_ms_ = 0;  // 0: none is watched
   State state_ = State::fresh;

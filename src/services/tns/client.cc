@@ -53,7 +53,7 @@ void Client::start() {
     if (moved) {
       client->note_moved(*moved);
     } else {
-      client->log_.debug("senseless gossip about a move from " + from.str());
+      client->host_.conduct().blame(from, p2p::Misdeed::malformed, "gossip about a move");
     }
   });
 }

@@ -79,6 +79,7 @@ class FaultyHost final : public p2p::Host {
     return inner_->note_certificate(peer, certificate);
   }
   void recheck() override { inner_->recheck(); }
+  p2p::Conduct& conduct() override { return inner_->conduct(); }
 
   void subscribe(std::string topic, p2p::MessageHandler handler) override {
     inner_->subscribe(std::move(topic),
