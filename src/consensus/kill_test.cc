@@ -12,6 +12,7 @@
 #include <vector>
 
 #include "codec/peer_id.h"
+#include "consensus/counter.h"
 #include "consensus/group.h"
 #include "p2p/simulated/network.h"
 #include "store/rocks/rocks_kv.h"
@@ -20,17 +21,6 @@ namespace tau::consensus {
 namespace {
 
 using runtime::block_on;
-
-class Counter final : public StateMachine {
- public:
-  Bytes apply(BytesView) override { return to_bytes(std::string_view(std::to_string(++count))); }
-  Bytes snapshot() const override { return to_bytes(std::string_view(std::to_string(count))); }
-  Status restore(BytesView snapshot) override {
-    count = std::stol(to_text(snapshot));
-    return {};
-  }
-  long count = 0;
-};
 
 // A group of one on RocksDB, real time and a real disk; the same node each time.
 struct Node {

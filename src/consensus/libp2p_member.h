@@ -4,22 +4,12 @@
 #include <memory>
 
 #include "codec/peer_id.h"
+#include "consensus/counter.h"
 #include "consensus/group.h"
 #include "p2p/libp2p/host.h"
 #include "p2p/test_network.h"
 
 namespace tau::consensus {
-
-class Counter final : public StateMachine {
- public:
-  Bytes apply(BytesView) override { return to_bytes(std::string_view(std::to_string(++count))); }
-  Bytes snapshot() const override { return to_bytes(std::string_view(std::to_string(count))); }
-  Status restore(BytesView snapshot) override {
-    count = std::stol(to_text(snapshot));
-    return {};
-  }
-  long count = 0;
-};
 
 struct LibP2pMember {
   LibP2pMember(runtime::RealLoop& l, p2p::libp2p::Runtime& runtime, p2p::TestNetwork& network,
