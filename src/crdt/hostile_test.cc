@@ -231,7 +231,7 @@ TEST_F(HostileMap, AFloodOfAnnouncementsIsCutAtItsRate) {
   for (int i = 0; i < 5000; ++i)
     announce(liar_, {{cid, {writer_id_of(identity(liar_).id(), 1), 1}}});
   fleet_.wait(100ms);
-  EXPECT_GE(fleet_[0].counters().refused, 4000u);
+  EXPECT_LT(fleet_[0].counters().heard, 1000u);
   expect_unharmed();
 }
 
@@ -239,7 +239,10 @@ TEST_F(HostileMap, GarbageOnAStreamEndsTheStream) {
   SeededRandom random(9);
   for (int i = 0; i < 100; ++i) {
     auto stream = block_on(fleet_.loop(), host(stranger_).open(fleet_.id(0), "/tau/crdt/1/test"));
-    ASSERT_TRUE(stream);
+    if (!stream) {
+      EXPECT_GE(i, 9) << "it has to leave, but not for one mistake";
+      break;
+    }
     Bytes junk(random.below(64));
     random.fill(junk);
     if (i % 3 == 0) junk = {0xff, 0xff, 0xff, 0xff, 0};
@@ -247,6 +250,7 @@ TEST_F(HostileMap, GarbageOnAStreamEndsTheStream) {
     if (i % 2) (void)block_on(fleet_.loop(), (*stream)->close_write());
   }
   fleet_.wait(30s);
+  EXPECT_FALSE(host(0).certificate_of(fleet_.id(stranger_)));
   expect_unharmed();
 }
 

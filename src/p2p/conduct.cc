@@ -24,9 +24,9 @@ double weight_of(Misdeed misdeed) {
     case Misdeed::malformed:
       return 10;
     case Misdeed::wrong_content:
-      return 34;
+      return 40;
     case Misdeed::forgery:
-      return 50;
+      return 60;
   }
   return 0;
 }
