@@ -25,8 +25,8 @@ constexpr store::FormatStep kTns[] = {
 // else (a new field that must be there, another meaning, another key) is a new number here and a
 // step from the one before.
 constexpr store::PartFormat kParts[] = {
-    {"auth", 1, kFirst},    {"b", 1, kFirst},         {"hoarder", 1, kFirst}, {"monkey", 1, kFirst},
-    {"patrick", 1, kFirst}, {"substrate", 1, kFirst}, {"tns", 3, kTns},
+    {"auth", 1, kFirst},    {"b", 1, kFirst},    {"hoarder", 1, kFirst},   {"monkey", 1, kFirst},
+    {"patrick", 1, kFirst}, {"seer", 1, kFirst}, {"substrate", 1, kFirst}, {"tns", 3, kTns},
 };
 
 }  // namespace

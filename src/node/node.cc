@@ -96,7 +96,8 @@ struct Node::Parts {
   std::unique_ptr<store::Kv> credentials_kv;
   std::optional<Credentials> credentials;
 
-  std::unique_ptr<store::Kv> tns_kv, auth_kv, hoarder_kv, patrick_kv, monkey_kv, substrate_kv;
+  std::unique_ptr<store::Kv> tns_kv, auth_kv, seer_kv, hoarder_kv, patrick_kv, monkey_kv,
+      substrate_kv;
   std::optional<tns::Client> names;
   std::optional<tns::Service> tns;
   std::optional<auth::Service> auth;
@@ -189,8 +190,10 @@ Task<Status> Node::build() {
     options.issuers = options_.dns_issuers;
     options.limits = {options_.dns_answers_per_second, options_.dns_negatives_per_second,
                       options_.dns_slip};
-    p.seer.emplace(loop, *p.host, *p.router, *p.caller, network, process_.random(),
-                   std::move(options), log_.named(name_ + "/seer"));
+    p.seer_kv = store::with_prefix(*p.kv, "seer/");
+    p.seer.emplace(seer::Roster::Parts{loop, *p.host, *p.exchange, *p.seer_kv, identity_, admission,
+                                       process_.random()},
+                   *p.router, *p.caller, network, std::move(options), log_.named(name_ + "/seer"));
   }
 
   if (runs(patrick::kRole)) {
@@ -265,7 +268,7 @@ Task<Status> Node::build() {
     p.api.emplace(loop, http::fenced({}, p.api_routes.as_handler()), http::Server::Options{},
                   log_.named(name_ + "/api"));
   p.announcer.emplace(
-      loop, *p.host, *p.caller, [this] { return announcement(); },
+      loop, *p.host, *p.caller, identity_, [this] { return announcement(); },
       log_.named(name_ + "/announcer"));
   co_return Status{};
 }

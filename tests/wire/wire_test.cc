@@ -172,6 +172,7 @@ TEST(Wire, DocsSayWhatTheCommandsSay) {
       << ": a job, the head of a receipt, a numbered rollback. In a head, `hosts` is the "
          "SHA-256 of the DAG-CBOR list of hosts that the pointer answers, sorted; `receipt` "
          "that of the receipt's bytes.\n";
+  describe_record<seer::NodeStatus>(records);
   hold("records", records.str());
 }
 

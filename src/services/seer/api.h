@@ -1,6 +1,7 @@
-// seer on the wire: which nodes live, and what they offer. Every node announces itself to every
-// seer; one that is silent for kDeadAfter, or whose connection breaks and does not come back, is no
-// longer answered in DNS.
+// seer on the wire: which nodes live, and what they offer. A node reports to two of the connected
+// seers; seers share what they hear (roster.h), so that every seer knows every live node. One that
+// is silent for kDeadAfter, or whose connection breaks and does not come back, is no longer
+// answered in DNS.
 #pragma once
 
 #include <chrono>
@@ -11,14 +12,24 @@
 #include <vector>
 
 #include "command/command.h"
+#include "p2p/node_signed.h"
 
 namespace tau::seer {
 
 inline constexpr std::string_view kRole = "seer";
 inline constexpr std::string_view kProtocol = "/tau/seer/1";
-inline constexpr Duration kAnnounceEvery = std::chrono::milliseconds(500);
+inline constexpr Duration kReportEvery = std::chrono::milliseconds(500);
 inline constexpr Duration kDeadAfter =
-    std::chrono::milliseconds(2000);  // four announcements lost; dead ones are gone within 3 s
+    std::chrono::milliseconds(2000);  // four reports lost; dead ones are gone within 3 s
+// To how many a node reports: one may die without anybody taking the node for dead. Seers report to
+// all other seers.
+inline constexpr std::size_t kSeersOfANode = 2;
+// A node signs what it says anew at least this often, and what others pass on of it counts as long
+// as this by the wall clock: so a seer that lies keeps a dead node alive no longer.
+inline constexpr Duration kSignEvery = std::chrono::minutes(10);
+inline constexpr Duration kStatusFor = std::chrono::minutes(30);
+// Of one signed status, with its certificate: the sum of the bounds below is less.
+inline constexpr std::size_t kStatusBytesMax = 12u << 10;
 
 // Interfaces and families of one machine; each of those over TCP and QUIC.
 inline constexpr std::size_t kAddressesMax = 8;
@@ -41,15 +52,49 @@ struct Announcement {
   }
 };
 
-struct Announce {
-  static constexpr std::string_view kName = "announce";
-  static constexpr command::Callers kCallers = command::kEveryMember;
-  static constexpr Duration kDeadline = std::chrono::seconds(2);
-  using Request = Announcement;
-  using Response = command::Empty;
+// What a node says of itself, signed by it: seers pass it on to each other, and none can make up a
+// node, an address or a capacity.
+struct NodeStatus {
+  static constexpr std::string_view kPurpose = "tau node status v1";
+  Announcement what;  // load: as it was when this was signed, see Report
+  // Its own count: the later life, and in it the higher number, is the fresher.
+  std::int64_t life_unix_ms = 0;  // when the node started
+  std::uint64_t number = 0;       // from 1
+  std::int64_t made_unix_ms = 0;
+  static constexpr auto fields() {
+    return std::tuple{codec::field("what", &NodeStatus::what),
+                      codec::field("life", &NodeStatus::life_unix_ms),
+                      codec::field("number", &NodeStatus::number),
+                      codec::field("made", &NodeStatus::made_unix_ms)};
+  }
 };
 
-// A clean stop: gone at once.
+// "I live, and my status is still that one." Every kReportEvery to the first of the node's seers,
+// every other time to the second. Errors: permission_denied (a service beyond the certificate's
+// roles, signed by another), invalid_argument (bounds, addresses that others cannot reach),
+// resource_exhausted (this seer knows as many nodes as it can).
+struct Report {
+  static constexpr std::string_view kName = "report";
+  static constexpr command::Callers kCallers = command::kEveryMember;
+  static constexpr Duration kDeadline = std::chrono::milliseconds(1500);
+  struct Request {
+    std::int64_t life_unix_ms = 0;
+    std::uint64_t number = 0;
+    std::uint32_t load_percent = 0;         // now
+    std::optional<p2p::NodeSigned> status;  // a NodeStatus; left out once this seer has it
+    static constexpr auto fields() {
+      return std::tuple{
+          codec::field("life", &Request::life_unix_ms), codec::field("number", &Request::number),
+          codec::field("load", &Request::load_percent), codec::field("status", &Request::status)};
+    }
+  };
+  struct Response {
+    bool known = false;  // false: this seer has no such status, so it was not counted; send it
+    static constexpr auto fields() { return std::tuple{codec::field("known", &Response::known)}; }
+  };
+};
+
+// A clean stop: gone at once. Said to the seers that were reported to.
 struct Leave {
   static constexpr std::string_view kName = "leave";
   static constexpr command::Callers kCallers = command::kEveryMember;
@@ -61,7 +106,7 @@ struct Leave {
 struct LiveNode {
   PeerId peer;
   Announcement announcement;
-  std::uint64_t silent_ms = 0;
+  std::uint64_t silent_ms = 0;  // since it, or a seer that hears it, was heard
   static constexpr auto fields() {
     return std::tuple{codec::field("peer", &LiveNode::peer),
                       codec::field("announcement", &LiveNode::announcement),
@@ -119,6 +164,27 @@ struct Statistics {
   };
 };
 
-using Commands = command::List<Announce, Leave, ListNodes, Statistics>;
+// This seer's copy of what seers share, in a few bytes: copies with the same content have the same
+// digest.
+struct Roll {
+  static constexpr std::string_view kName = "roll";
+  static constexpr command::Callers kCallers = command::kEveryMember;
+  static constexpr Duration kDeadline = std::chrono::seconds(5);
+  struct Request {
+    static constexpr auto fields() { return std::tuple{}; }
+  };
+  struct Response {
+    std::uint64_t records = 0;  // "that seer hears that node"
+    Bytes digest;
+    std::uint64_t written = 0;  // deltas of this seer since it started
+    static constexpr auto fields() {
+      return std::tuple{codec::field("records", &Response::records),
+                        codec::field("digest", &Response::digest),
+                        codec::field("written", &Response::written)};
+    }
+  };
+};
+
+using Commands = command::List<Report, Leave, ListNodes, Statistics, Roll>;
 
 }  // namespace tau::seer

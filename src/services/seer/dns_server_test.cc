@@ -4,6 +4,7 @@
 
 #include "net/simulated.h"
 #include "services/seer/dns_client.h"
+#include "services/seer/made_status.h"
 
 namespace tau::seer {
 namespace {
@@ -35,11 +36,8 @@ class DnsServerTest : public testing::Test {
   void advance(Duration by) { runtime::block_on(loop, runtime::sleep_for(by)); }
 
   void announce() {
-    p2p::Certificate certificate;
-    certificate.roles = {"substrate"};
     for (const char* ip : {"203.0.113.1", "203.0.113.2"})
-      EXPECT_TRUE(nodes.announce(PeerId(ip), certificate, {{"substrate"}, {ip}, 80, 0, {}, {}},
-                                 loop.now()));
+      EXPECT_TRUE(nodes.hear(made_status(ip, {{"substrate"}, {ip}, 80, 0, {}, {}}), 0, loop.now()));
   }
 
   // What comes back to `from` for these questions, sent at once over UDP.

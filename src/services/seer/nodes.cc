@@ -1,125 +1,182 @@
 #include "services/seer/nodes.h"
 
-#include <arpa/inet.h>
-
 #include <algorithm>
-
-#include "net/network.h"
 
 namespace tau::seer {
 namespace {
 
-constexpr std::size_t kServicesMax = 16;
-constexpr std::size_t kMultiaddrSizeMax = 255;  // one string of a TXT record
 constexpr std::uint32_t kFullPercent = 100;
 
-bool is_family(const std::string& address, Nodes::Family family) {
-  unsigned char raw[16];
-  return inet_pton(family == Nodes::Family::ipv4 ? AF_INET : AF_INET6, address.c_str(), raw) == 1;
-}
-
-// Whether somebody else can send to it: not "any", not multicast, not broadcast.
-bool is_reachable(const std::string& address) {
-  unsigned char raw[16];
-  if (inet_pton(AF_INET, address.c_str(), raw) == 1) return raw[0] != 0 && raw[0] < 224;
-  if (inet_pton(AF_INET6, address.c_str(), raw) != 1) return false;
-  return raw[0] != 0xff && std::ranges::any_of(raw, [](unsigned char c) { return c != 0; });
-}
-
-// "/ip4/192.0.2.1/tcp/4001/…" -> "192.0.2.1"; empty for other kinds.
-std::string ip_of(std::string_view multiaddr) {
-  for (const std::string_view head : {"/ip4/", "/ip6/"}) {
-    if (!multiaddr.starts_with(head)) continue;
-    multiaddr.remove_prefix(head.size());
-    return std::string(multiaddr.substr(0, multiaddr.find('/')));
-  }
-  return {};
-}
-
-Status check_multiaddr(const PeerId& peer, const std::string& multiaddr) {
-  const bool plain = std::ranges::all_of(multiaddr, [](char c) { return c > ' ' && c < 0x7f; });
-  if (multiaddr.size() <= kMultiaddrSizeMax && plain && multiaddr.starts_with('/') &&
-      multiaddr.ends_with("/p2p/" + peer.str()))
-    return {};
-  return fail(ErrorCode::invalid_argument, "a node announces multiaddrs that end with its own id");
-}
-
-// What DNS gives for a node as one that runs `service`.
-std::vector<std::string> addresses_of(const Announcement& node, std::string_view service) {
-  if (service == "substrate") return node.addresses;
-  std::vector<std::string> out;
-  if (service == kRole && node.dns)
-    if (const auto at = net::Endpoint::parse(*node.dns)) out.push_back(at->address);
-  if (out.empty() || !is_reachable(out.front())) {
-    out.clear();
-    for (const auto& multiaddr : node.multiaddrs) out.push_back(ip_of(multiaddr));
-  }
-  std::erase_if(out, [](const std::string& address) { return !is_reachable(address); });
-  return out;
+bool same_place(const Announcement& a, const Announcement& b) {
+  return a.addresses == b.addresses && a.services == b.services && a.multiaddrs == b.multiaddrs &&
+         a.dns == b.dns && a.http_port == b.http_port;
 }
 
 }  // namespace
 
-Status Nodes::announce(const PeerId& peer, const p2p::Certificate& certificate,
-                       Announcement announcement, TimePoint now) {
-  if (announcement.services.size() > kServicesMax ||
-      announcement.addresses.size() > kAddressesMax ||
-      announcement.multiaddrs.size() > kMultiaddrsMax)
-    return fail(ErrorCode::invalid_argument,
-                "an announcement names at most 16 services, 8 addresses and 16 multiaddrs");
-  for (const auto& service : announcement.services)
-    if (!certificate.has_role(service))
-      return fail(ErrorCode::permission_denied, "the certificate of " + peer.str() +
-                                                    " does not give it the role \"" +
-                                                    service.substr(0, 64) + "\"");
-  if (announcement.dns && !net::Endpoint::parse(*announcement.dns))
-    return fail(ErrorCode::invalid_argument, "the DNS endpoint is not ADDRESS:PORT");
-  for (const auto& address : announcement.addresses)
-    if (!is_reachable(address))
-      return fail(ErrorCode::invalid_argument,
-                  "\"" + address.substr(0, 64) + "\" is not an IP address that others can reach");
-  for (const auto& multiaddr : announcement.multiaddrs)
-    TRY_STATUS(check_multiaddr(peer, multiaddr));
+bool Nodes::hears(const Node& node, TimePoint now) {
+  return node.own && now - node.heard <= kDeadAfter;
+}
+
+Result<Nodes::Node*> Nodes::place(const PeerId& peer) {
   const auto known = nodes_.find(peer);
-  if (known == nodes_.end()) {
-    if (nodes_.size() >= kNodesMax)
-      return fail(ErrorCode::resource_exhausted, "this seer knows as many nodes as it can");
-    ++version_;
-    nodes_[peer] = Entry{std::move(announcement), now};
+  if (known != nodes_.end()) return &known->second;
+  if (nodes_.size() >= kNodesMax)
+    return fail(ErrorCode::resource_exhausted, "this seer knows as many nodes as it can");
+  return &nodes_[peer];
+}
+
+Status Nodes::hear(StatusPtr status, std::uint32_t load_percent, TimePoint now) {
+  TRY(Node * node, place(status->peer()));
+  // Two reports that overtook each other.
+  if (node->own && node->own->status.life_unix_ms == status->status.life_unix_ms &&
+      node->own->count() > status->count())
     return {};
-  }
-  const Announcement& before = known->second.announcement;
-  const bool moved = before.addresses != announcement.addresses ||
-                     before.services != announcement.services ||
-                     before.multiaddrs != announcement.multiaddrs || before.dns != announcement.dns;
-  const bool full_changed =
-      (before.load_percent >= kFullPercent) != (announcement.load_percent >= kFullPercent);
-  if (moved || full_changed || now - known->second.heard > kDeadAfter) ++version_;
-  known->second = Entry{std::move(announcement), now};
+  const bool same = hears(*node, now) && node->own_good &&
+                    same_place(node->own->status.what, status->status.what) &&
+                    (node->load_percent >= kFullPercent) == (load_percent >= kFullPercent);
+  node->own = std::move(status);
+  node->own_good = true;
+  node->heard = now;
+  node->spoke = now;
+  node->cut.reset();
+  node->load_percent = load_percent;
+  if (!same) ++version_;
   return {};
 }
 
-void Nodes::forget(const PeerId& peer) {
-  if (nodes_.erase(peer) > 0) ++version_;
+bool Nodes::hear_again(const PeerId& peer, const Count& count, std::uint32_t load_percent,
+                       TimePoint now) {
+  const auto known = nodes_.find(peer);
+  if (known == nodes_.end() || !known->second.own || known->second.own->count() != count)
+    return false;
+  Node& node = known->second;
+  if (!hears(node, now) || (node.load_percent >= kFullPercent) != (load_percent >= kFullPercent))
+    ++version_;
+  node.heard = now;
+  node.spoke = now;
+  node.load_percent = load_percent;
+  return true;
+}
+
+void Nodes::forget(const PeerId& peer, TimePoint now) {
+  const auto known = nodes_.find(peer);
+  if (known == nodes_.end()) return;
+  known->second.own.reset();
+  known->second.cut = now;
+  ++version_;
+}
+
+std::vector<PeerId> Nodes::expire(TimePoint now) {
+  std::vector<PeerId> gone;
+  for (auto& [peer, node] : nodes_) {
+    if (!node.own || hears(node, now)) continue;
+    node.own.reset();
+    gone.push_back(peer);
+  }
+  if (!gone.empty()) ++version_;
+  return gone;
+}
+
+Status Nodes::add_row(const PeerId& seer, Row row) {
+  TRY(Node * node, place(row.status->peer()));
+  if (node->rows.size() >= kWitnessesMax && !node->rows.contains(seer))
+    return fail(
+        ErrorCode::resource_exhausted,
+        "more seers say that they hear " + row.status->peer().str() + " than it reports to");
+  node->rows[seer] = std::move(row);
+  ++version_;
+  return {};
+}
+
+Status Nodes::witness(const PeerId& seer, StatusPtr status, TimePoint now) {
+  return add_row(seer, {.status = std::move(status), .told = now});
+}
+
+Status Nodes::remember(const PeerId& seer, StatusPtr status, TimePoint told) {
+  return add_row(seer, {.status = std::move(status), .told = told, .remembered = true});
+}
+
+void Nodes::unwitness(const PeerId& seer, const PeerId& peer) {
+  const auto known = nodes_.find(peer);
+  if (known != nodes_.end() && known->second.rows.erase(seer) > 0) ++version_;
+}
+
+void Nodes::judge(const std::function<bool(const CheckedStatus&, bool)>& good) {
+  const auto set = [this](bool& flag, bool value) {
+    if (std::exchange(flag, value) != value) ++version_;
+  };
+  for (auto& [peer, node] : nodes_) {
+    if (node.own) set(node.own_good, good(*node.own, false));
+    for (auto& [seer, row] : node.rows) set(row.good, good(*row.status, true));
+  }
+}
+
+void Nodes::sweep(TimePoint now) {
+  std::erase_if(nodes_, [&](const auto& item) {
+    const Node& node = item.second;
+    return !node.own && node.rows.empty() && (!node.spoke || now - *node.spoke > 10 * kDeadAfter);
+  });
+}
+
+StatusPtr Nodes::heard_here(const PeerId& peer, TimePoint now) const {
+  const auto known = nodes_.find(peer);
+  if (known == nodes_.end() || !hears(known->second, now) || !known->second.own_good)
+    return nullptr;
+  return known->second.own;
+}
+
+StatusPtr Nodes::known(const PeerId& peer, BytesView raw) const {
+  const auto it = nodes_.find(peer);
+  if (it == nodes_.end()) return nullptr;
+  const auto same = [&](const StatusPtr& status) {
+    return status && std::ranges::equal(status->raw, raw);
+  };
+  if (same(it->second.own)) return it->second.own;
+  for (const auto& [seer, row] : it->second.rows)
+    if (same(row.status)) return row.status;
+  return nullptr;
+}
+
+// When the seer that says so was last known to be right; nothing: it does not count.
+std::optional<TimePoint> Nodes::vouched(const PeerId& seer, const Row& row, const Node& node,
+                                        TimePoint now) const {
+  if (!row.good) return std::nullopt;
+  if (row.remembered && now < remember_until_ && !node.cut) return row.told;
+  if (seer == self_) return std::nullopt;  // what is heard here is told by the hearing
+  const auto it = nodes_.find(seer);
+  if (it == nodes_.end() || !it->second.spoke) return std::nullopt;
+  const TimePoint spoke = *it->second.spoke;
+  if (now - spoke > kDeadAfter) return std::nullopt;
+  // A connection that broke is the fastest sign of death: the seer has to live on after it.
+  if (node.cut && spoke <= *node.cut) return std::nullopt;
+  return spoke;
+}
+
+Nodes::Current Nodes::current(const Node& node, TimePoint now) const {
+  if (hears(node, now) && node.own_good) return {node.own.get(), node.load_percent, node.heard};
+  Current best;
+  for (const auto& [seer, row] : node.rows) {
+    const auto seen = vouched(seer, row, node, now);
+    if (!seen || (best.status && row.status->count() <= best.status->count())) continue;
+    best = {row.status.get(), row.status->status.what.load_percent, *seen};
+  }
+  return best;
 }
 
 std::vector<LiveNode> Nodes::live(std::string_view service, TimePoint now) const {
   std::vector<LiveNode> found;
-  for (const auto& [peer, entry] : nodes_) {
-    const Duration silent = now - entry.heard;
-    if (silent > kDeadAfter) continue;
-    if (!service.empty() && std::ranges::find(entry.announcement.services, service) ==
-                                entry.announcement.services.end())
+  for (const auto& [peer, node] : nodes_) {
+    const Current is = current(node, now);
+    if (!is.status) continue;
+    const Announcement& what = is.status->status.what;
+    if (!service.empty() && std::ranges::find(what.services, service) == what.services.end())
       continue;
-    found.push_back({peer, entry.announcement,
-                     static_cast<std::uint64_t>(silent / std::chrono::milliseconds(1))});
+    found.push_back(
+        {peer, what, static_cast<std::uint64_t>((now - is.seen) / std::chrono::milliseconds(1))});
+    found.back().announcement.load_percent = is.load_percent;
   }
   return found;
-}
-
-void Nodes::sweep(TimePoint now) {
-  std::erase_if(nodes_,
-                [&](const auto& item) { return now - item.second.heard > 10 * kDeadAfter; });
 }
 
 Nodes::Pool& Nodes::pool(std::string_view service, Family family, TimePoint now) {

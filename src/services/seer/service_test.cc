@@ -7,6 +7,7 @@
 #include "net/simulated.h"
 #include "p2p/simulated/network.h"
 #include "services/tns/api.h"
+#include "store/memory/memory_kv.h"
 
 namespace tau::seer {
 namespace {
@@ -39,22 +40,29 @@ class Seer : public testing::Test {
     members_.add({"substrate"});
     EXPECT_TRUE(runtime::block_on(loop_, members_.start()));
     members_[1].router.serve(tns::kProtocol, names_, command::List<tns::Resolve>{});
-    service_ =
-        std::make_unique<Service>(loop_, *members_[0].host, members_[0].router, members_[0].caller,
-                                  sockets_.host("127.0.0.1"), random_,
-                                  Options{{"127.0.0.1", 53}, std::string(kSuffix)}, Logger());
+    rows_ = store::with_prefix(disk_, "seer/");
+    exchange_ = std::make_unique<content::Exchange>(loop_, *members_[0].host, blocks_, Logger());
+    exchange_->start();
+    service_ = std::make_unique<Service>(
+        Roster::Parts{loop_, *members_[0].host, *exchange_, *rows_, members_[0].identity,
+                      members_[0].admission, random_},
+        members_[0].router, members_[0].caller, sockets_.host("127.0.0.1"),
+        Options{{"127.0.0.1", 53}, std::string(kSuffix)}, Logger());
     EXPECT_TRUE(runtime::block_on(loop_, service_->start()));
   }
   ~Seer() override {
     runtime::block_on(loop_, service_->stop());
+    runtime::block_on(loop_, exchange_->stop());
     runtime::block_on(loop_, members_[1].router.unserve(tns::kProtocol));
     runtime::block_on(loop_, members_.stop());
   }
 
   void announce(std::size_t member, std::string address) {
+    NodeStatus status{
+        {{"substrate"}, {std::move(address)}, 1480, 0, {}, {}}, 1, 1, loop_.wall_unix_ms()};
     auto done = runtime::block_on(
-        loop_, members_[member].caller.call_any<Announce>(
-                   kRole, kProtocol, {{"substrate"}, {std::move(address)}, 1480, 0, {}, {}}));
+        loop_, members_[member].caller.call_any<Report>(
+                   kRole, kProtocol, {1, 1, 0, members_[member].identity.sign(status)}));
     ASSERT_TRUE(done) << done.error().to_string();
   }
   static Bytes query(std::string_view name, std::uint16_t type) {
@@ -93,6 +101,10 @@ class Seer : public testing::Test {
   net::SimulatedNetwork sockets_{loop_};
   command::Members members_;
   Names names_;
+  store::MemoryKv disk_;
+  store::BlockStore blocks_{disk_};
+  std::unique_ptr<store::Kv> rows_;
+  std::unique_ptr<content::Exchange> exchange_;
   std::unique_ptr<Service> service_;
 };
 

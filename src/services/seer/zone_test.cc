@@ -2,6 +2,8 @@
 
 #include <gtest/gtest.h>
 
+#include "services/seer/made_status.h"
+
 namespace tau::seer {
 namespace {
 
@@ -22,11 +24,9 @@ dns::Query question(std::string name, Type type) {
 class ZoneAnswers : public testing::Test {
  protected:
   ZoneAnswers() {
-    p2p::Certificate certificate;
-    certificate.roles = {"seer", "substrate", "tns"};
     const auto announce = [&](std::string peer, Announcement what) {
       for (auto& multiaddr : what.multiaddrs) multiaddr += "/p2p/" + peer;
-      const auto status = nodes.announce(PeerId(peer), certificate, std::move(what), kNow);
+      const auto status = nodes.hear(made_status(peer, std::move(what)), 0, kNow);
       EXPECT_TRUE(status) << status.error().to_string();
     };
     announce("seerA", {{"seer"}, {}, 0, 0, "192.0.2.53:53", {"/ip4/192.0.2.7/tcp/4001"}});

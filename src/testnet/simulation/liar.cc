@@ -24,8 +24,8 @@ constexpr std::array<std::string_view, 8> kProtocols = {
     tns::kProtocol,     patrick::kProtocol,  seer::kProtocol,           auth::kProtocol,
     hoarder::kProtocol, node::kMeshProtocol, content::kBitswapProtocol, "/tau/raft/2/tns"};
 constexpr std::array<std::string_view, 10> kNames = {
-    "publish", "claim",    "take_job", "finish_job", "renew_lease",
-    "hold",    "announce", "release",  "introduce",  "register"};
+    "publish", "claim",  "take_job", "finish_job", "renew_lease",
+    "hold",    "report", "release",  "introduce",  "register"};
 constexpr Duration kEvery = 40ms;
 constexpr std::size_t kAtOnceMax = 64;
 
@@ -159,8 +159,11 @@ Task<void> Liar::pose() {
   announcement.services = {"substrate"};
   announcement.addresses = {"192.0.2.66"};
   announcement.http_port = 80;
+  seer::Report::Request report{1, 1, 0, {}};
+  report.status =
+      identity_.sign(seer::NodeStatus{std::move(announcement), 1, 1, world_.loop().wall_unix_ms()});
   (void)co_await runtime::with_deadline(
-      5s, "pose", call<seer::Announce>(*to, seer::kProtocol, std::move(announcement)));
+      5s, "pose", call<seer::Report>(*to, seer::kProtocol, std::move(report)));
 }
 
 // "Nobody needs that any more."

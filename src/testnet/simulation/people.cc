@@ -338,8 +338,15 @@ Task<std::string> People::missing_in_dns(const Project& project) {
     ++running;
     substrates += world_[i].runs(substrate::kRole) ? 1 : 0;
   }
+  std::optional<Bytes> roll;
   for (World::Member* at : world_.with(seer::kRole)) {
     if (!at->running()) continue;
+    const auto copy =
+        co_await desk().call<seer::Roll>(at->node->id(), seer::kProtocol, seer::Roll::Request{});
+    if (!copy) co_return at->spec.name + ": " + copy.error().to_string();
+    if (roll && *roll != copy->digest)
+      co_return at->spec.name + " has another copy of the roster than the seers before it";
+    roll = copy->digest;
     const auto nodes =
         co_await desk().call<seer::ListNodes>(at->node->id(), seer::kProtocol, {std::string()});
     if (!nodes) co_return at->spec.name + ": " + nodes.error().to_string();

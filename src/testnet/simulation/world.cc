@@ -37,7 +37,7 @@ std::vector<NodeSpec> spread_services(std::size_t nodes) {
                                 : 5},
       {auth::kRole, 1},
       {patrick::kRole, 1},
-      {seer::kRole, nodes < 12 ? 1 : 2},
+      {seer::kRole, nodes < 12 ? 1 : 3},
       {hoarder::kRole, std::clamp<std::size_t>(1 + more, 2, 12)},
       {monkey::kRole, std::clamp<std::size_t>(1 + more, 1, 12)},
       {substrate::kRole, std::max<std::size_t>(1 + more, 1)}};
