@@ -3,9 +3,10 @@
 # make fuzz    feeds every decoder made-up input ([TARGET=name] [SECONDS=60], for each)
 # make sim     runs the whole network in virtual time with faults ([SEEDS=1-1000] [NODES=20] [DURATION=60])
 # make sim-mutations   breaks the product on purpose, one rule at a time, and shows whether the simulator notices
+# make linearizability   kills and cuts off three tns processes; Porcupine checks what clients saw ([SECONDS=60])
 # make package makes a .deb and a tarball, in build/package
 # make bench   measures, beside peers, and writes build/bench.json
-.PHONY: all setup build demo test test-asan fuzz sim sim-mutations bench package format clean
+.PHONY: all setup build demo test test-asan fuzz sim sim-mutations linearizability bench package format clean
 .DEFAULT_GOAL := build
 export PATH := /var/cache/tau/toolchains/bin:$(PATH)
 jobs := $(shell nproc)
@@ -50,6 +51,11 @@ sim-mutations: setup
 	@cmake --preset dev --log-level=WARNING
 	@cmake --build --preset dev -j$(jobs) --target tau_sim
 	@tools/sim-mutations
+
+linearizability: setup
+	@cmake --preset dev --log-level=WARNING
+	@cmake --build --preset dev -j$(jobs) --target linearizability_test
+	@TAU_SECONDS="$(or $(SECONDS),60)" TAU_HISTORY="$(CURDIR)/build/history.jsonl" build/dev/tests/linearizability_test
 
 bench: setup
 	@cmake --preset dev --log-level=WARNING

@@ -243,7 +243,8 @@ struct Resolve {
   };
 };
 
-// Errors: not_found.
+// As any tns node has applied it; or, `linearizable`, as it stands after all that was acknowledged
+// anywhere before the question. Errors: not_found; unavailable (linearizable: no majority answers).
 struct GetPointer {
   static constexpr std::string_view kName = "get_pointer";
   static constexpr command::Callers kCallers = command::kEveryMember;
@@ -251,12 +252,24 @@ struct GetPointer {
   struct Request {
     ProjectId project;
     std::string branch;
+    std::optional<bool> linearizable = std::nullopt;
     static constexpr auto fields() {
       return std::tuple{codec::field("project", &Request::project),
-                        codec::field("branch", &Request::branch)};
+                        codec::field("branch", &Request::branch),
+                        codec::field("linearizable", &Request::linearizable)};
     }
   };
-  using Response = Lookup::Response;
+  struct Response {
+    p2p::NodeSigned pointer;
+    std::optional<Bytes> proof = std::nullopt;  // as Lookup's
+    // true: it is what was asked for. A node of an earlier version passes the question over.
+    std::optional<bool> linearizable = std::nullopt;
+    static constexpr auto fields() {
+      return std::tuple{codec::field("pointer", &Response::pointer),
+                        codec::field("proof", &Response::proof),
+                        codec::field("linearizable", &Response::linearizable)};
+    }
+  };
 };
 
 // One version of a pointer, as it stands or stood.

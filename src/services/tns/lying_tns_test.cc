@@ -19,9 +19,10 @@ struct LyingWorld : World {
     EXPECT_TRUE(town.wait_leader());
     EXPECT_TRUE(town.publish(town.chain(1, kHello)));
     if (count > 1) town.pass(1s);  // every replica has it
-    truth = *block_on(
+    const auto given = *block_on(
         loop, town.substrate.caller.call<GetPointer>(node.member.identity.id(), kProtocol,
                                                      {town.chain(1, {}).job.project, "main"}));
+    truth = {given.pointer, given.proof};
     pointer = *codec::from_cbor<Pointer>(truth.pointer.record.body);
     town.down(node);
     if (count > 1) EXPECT_TRUE(town.wait_leader());

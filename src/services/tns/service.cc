@@ -297,9 +297,25 @@ Task<Result<Resolve::Response>> Service::handle(command::Peer, Resolve::Request 
 
 Task<Result<GetPointer::Response>> Service::handle(command::Peer, GetPointer::Request request) {
   CO_TRY_SYNC_STATUS(check_branch(request.branch));
-  if (const auto* pointer = names().find(request.project, request.branch))
-    co_return answer(*pointer, std::nullopt);
-  CO_TRY_SYNC_STATUS(shard_.ready());
+  const bool now = request.linearizable.value_or(false);
+  const auto look = [this, &request]() -> std::optional<Lookup::Response> {
+    const Pointer* pointer = names().find(request.project, request.branch);
+    if (!pointer) return std::nullopt;
+    return answer(*pointer, std::nullopt);
+  };
+  std::optional<Lookup::Response> found;
+  if (now) {
+    CO_TRY(auto read, shard_.read(look));
+    found = *std::move(read);
+  } else {
+    found = look();
+  }
+  if (found) {
+    GetPointer::Response response{std::move(found->pointer), std::move(found->proof)};
+    if (now) response.linearizable = true;
+    co_return response;
+  }
+  if (!now) CO_TRY_SYNC_STATUS(shard_.ready());
   co_return fail(ErrorCode::not_found, "branch " + request.branch + " of project " +
                                            request.project.str() + " has no deployment");
 }

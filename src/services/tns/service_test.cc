@@ -234,6 +234,41 @@ TEST(TnsNodes, AMinorityRefusesToPublishAndGoesOnAnswering) {
   EXPECT_TRUE(t.wait([&] { return bool(t.publish(t.chain(2, kHello))); }));
 }
 
+TEST(TnsNodes, ALinearizableReadSaysSoAndNeedsAMajority) {
+  World w({}, 3);
+  Town& t = w.town;
+  ASSERT_TRUE(t.wait_leader());
+  const ProjectId project = t.chain(1, kHello).job.project;
+  const auto read = [&](TnsNode& node, bool linearizable) {
+    GetPointer::Request request{project, "main"};
+    if (linearizable) request.linearizable = true;
+    return block_on(w.loop, t.substrate.caller.call<GetPointer>(node.member.identity.id(),
+                                                                kProtocol, std::move(request)));
+  };
+  for (auto& node : t.nodes) EXPECT_EQ(read(node, true).error().code(), ErrorCode::not_found);
+  for (std::uint64_t seq = 1; seq <= 5; ++seq) {
+    ASSERT_TRUE(t.publish(t.chain(seq, kHello)));
+    for (auto& node : t.nodes) {
+      const auto found = read(node, true);
+      ASSERT_TRUE(found) << found.error().to_string();
+      EXPECT_EQ(codec::from_cbor<Pointer>(found->pointer.record.body)->seq, seq);
+      EXPECT_EQ(found->linearizable, true);
+    }
+  }
+  EXPECT_FALSE(read(t.nodes.front(), false)->linearizable);
+  TnsNode& alone = t.nodes.front();
+  std::vector<PeerId> rest;
+  for (auto& node : t.nodes)
+    if (&node != &alone) rest.push_back(node.member.identity.id());
+  w.network.partition({rest});
+  t.pass(3s);
+  EXPECT_TRUE(read(alone, false)) << "what it has applied";
+  const auto refused = read(alone, true);
+  ASSERT_FALSE(refused);
+  EXPECT_THAT(refused.error().code(),
+              testing::AnyOf(ErrorCode::unavailable, ErrorCode::deadline_exceeded));
+}
+
 TEST(TnsClient, AnswersFromItsCacheWithinTheLease) {
   World w;
   Town& t = w.town;

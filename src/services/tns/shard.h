@@ -40,6 +40,11 @@ class Shard {
   // Errors: as consensus::Group::propose. Names' commands can be repeated.
   Task<Result<Bytes>> propose(Bytes command) { return group_.propose(std::move(command)); }
   const Names& names() const { return names_; }
+  // consensus::Linearizable of what `look` finds. Errors: as consensus::Group::read.
+  template <class F>
+  auto read(F look) {
+    return group_.read(std::move(look));
+  }
   // Whether "there is no such thing" would be the truth. Errors: unavailable.
   Status ready() const;
   const consensus::Group& group() const { return group_; }
