@@ -59,6 +59,7 @@ std::vector<Candidate> Keeper::candidates() {
       c.operated_by = it->second.operated_by;
       c.region = it->second.region;
     }
+    if (options_.rank) c.rank = options_.rank(peer);
     c.live = certified && (!member || group_.is_live(peer));
     c.ready = member && group_.is_ready(peer);
     if (c.live) {

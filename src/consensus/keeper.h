@@ -5,6 +5,7 @@
 // Loop thread only; between start() and stop(), within those of its group.
 #pragma once
 
+#include <functional>
 #include <map>
 #include <string>
 
@@ -18,6 +19,8 @@ class Keeper {
     VoterPolicy policy = {};
     Duration pace = std::chrono::seconds(5);
     Duration grace = std::chrono::minutes(5);  // longer than a restart, or an update of a machine
+    // Candidate::rank, so that groups spread over the nodes; none: 0 for all.
+    std::function<std::uint64_t(const PeerId&)> rank = nullptr;
   };
   Keeper(Groups& groups, Group& group, Options options);
   Keeper(const Keeper&) = delete;

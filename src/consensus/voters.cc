@@ -7,7 +7,8 @@
 namespace tau::consensus {
 namespace {
 
-using Cost = std::array<std::size_t, 3>;  // pairs that share a host, an operator, a region
+// Pairs that share a host, an operator, a region; and the ranks.
+using Cost = std::array<std::size_t, 4>;
 
 bool has(const std::vector<const Candidate*>& set, const Candidate* candidate) {
   return std::ranges::find(set, candidate) != set.end();
@@ -16,6 +17,7 @@ bool has(const std::vector<const Candidate*>& set, const Candidate* candidate) {
 Cost cost_of(const std::vector<const Candidate*>& set) {
   Cost cost{};
   for (std::size_t i = 0; i < set.size(); ++i) {
+    cost[3] += static_cast<std::size_t>(set[i]->rank);
     for (std::size_t j = i + 1; j < set.size(); ++j) {
       cost[0] += !set[i]->host.empty() && set[i]->host == set[j]->host;
       cost[1] += set[i]->operated_by == set[j]->operated_by;
@@ -28,6 +30,14 @@ Cost cost_of(const std::vector<const Candidate*>& set) {
 const Candidate* find(const std::vector<Candidate>& candidates, const PeerId& peer) {
   const auto it = std::ranges::find(candidates, peer, &Candidate::peer);
   return it == candidates.end() ? nullptr : &*it;
+}
+
+// Ranks as places in a row, which can be added up; all 0 where nobody is ranked.
+std::vector<Candidate> in_order(std::vector<Candidate> candidates) {
+  std::ranges::sort(candidates, {}, [](const Candidate& c) { return std::pair(c.rank, c.peer); });
+  const bool ranked = !candidates.empty() && candidates.back().rank > 0;
+  for (std::size_t i = 0; i < candidates.size(); ++i) candidates[i].rank = ranked ? i : 0;
+  return candidates;
 }
 
 // The lowest cost; of equals one that is ready, then the first by its id.
@@ -77,19 +87,45 @@ bool improve(std::vector<const Candidate*>& set, const std::vector<const Candida
   return true;
 }
 
+// Up to `replicas` follow; where nodes are ranked, those that rank lowest. `ordered`: as in_order.
+std::optional<MemberStep> next_replica(const Members& members,
+                                       const std::vector<Candidate>& ordered,
+                                       const std::vector<PeerId>& target,
+                                       const VoterPolicy& policy) {
+  using Kind = MemberStep::Kind;
+  std::vector<const Candidate*> following;
+  const Candidate* next = nullptr;
+  for (const Candidate& candidate : ordered) {
+    const bool stays =
+        members.is_voter(candidate.peer) || std::ranges::binary_search(target, candidate.peer);
+    if (stays) continue;
+    if (members.has(candidate.peer)) {
+      following.push_back(&candidate);
+    } else if (candidate.live && !next) {
+      next = &candidate;
+    }
+  }
+  if (following.size() > policy.replicas) return MemberStep{Kind::remove, following.back()->peer};
+  if (!next || policy.replicas == 0) return std::nullopt;
+  const bool better = following.size() == policy.replicas && next->rank < following.back()->rank;
+  if (following.size() < policy.replicas || better)
+    return MemberStep{Kind::add_replica, next->peer};
+  return std::nullopt;
+}
+
 }  // namespace
 
 std::vector<PeerId> choose_voters(const std::vector<Candidate>& candidates,
                                   const std::vector<PeerId>& current, const VoterPolicy& policy) {
+  const std::vector<Candidate> ordered = in_order(candidates);
   std::vector<const Candidate*> eligible, set, lost;
-  for (const Candidate& candidate : candidates) {
+  for (const Candidate& candidate : ordered) {
     const bool votes = std::ranges::binary_search(current, candidate.peer);
     if (candidate.given_up && votes) lost.push_back(&candidate);
     if (candidate.given_up || !(candidate.live || votes)) continue;
     eligible.push_back(&candidate);
     if (votes) set.push_back(&candidate);
   }
-  std::ranges::sort(eligible, {}, &Candidate::peer);
   std::size_t want = std::min(policy.voters, eligible.size() + lost.size());
   if (want % 2 == 0 && want > 0 && !(want == 2 && current.size() == 2)) --want;
   while (set.size() > want) drop_worst(set);
@@ -98,7 +134,6 @@ std::vector<PeerId> choose_voters(const std::vector<Candidate>& candidates,
     add_best(set, eligible);
     if (set.size() == before) break;
   }
-  std::ranges::sort(lost, {}, &Candidate::peer);
   for (const Candidate* candidate : lost)
     if (set.size() < want) set.push_back(candidate);
   // Each exchange lowers the cost, so this ends.
@@ -156,12 +191,7 @@ std::optional<MemberStep> next_step(const Members& members,
     const Candidate* c = find(candidates, peer);
     if (c && c->given_up) return MemberStep{Kind::remove, peer};
   }
-  if (members.replicas.size() < policy.replicas) {
-    for (const Candidate& candidate : candidates)
-      if (candidate.live && !members.has(candidate.peer))
-        return MemberStep{Kind::add_replica, candidate.peer};
-  }
-  return std::nullopt;
+  return next_replica(members, in_order(candidates), target, policy);
 }
 
 }  // namespace tau::consensus

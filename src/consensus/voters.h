@@ -18,11 +18,14 @@ struct Candidate {
   bool live = false;                      // connected, certified for the role, and heard lately
   bool given_up = false;                  // not live for longer than the grace time
   bool ready = false;                     // a member that has caught up
+  // Where failure domains do not tell them apart, the lower one is chosen. With all at 0, who is a
+  // member stays one.
+  std::uint64_t rank = 0;
 };
 
 struct VoterPolicy {
   std::size_t voters = 3;     // odd; fewer while there are fewer nodes
-  std::size_t replicas = 16;  // members that do not vote, at most
+  std::size_t replicas = 16;  // members that do not vote, at most; one more while one makes room
 };
 
 // An odd number of voters that share as few hosts, then operators, then regions as can be. Those

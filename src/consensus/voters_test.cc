@@ -94,6 +94,46 @@ TEST(Voters, OthersFollowWithoutAVote) {
   EXPECT_EQ(next_step(members, all, {.replicas = 0}), std::nullopt);
 }
 
+// What the steps lead to, when each is carried out at once.
+Members settle(Members members, const std::vector<Candidate>& all, const VoterPolicy& policy) {
+  for (int i = 0; i < 100; ++i) {
+    const auto step = next_step(members, all, policy);
+    if (!step) return members;
+    std::erase(members.voters, step->peer);
+    std::erase(members.replicas, step->peer);
+    if (step->kind == Kind::promote) members.voters.push_back(step->peer);
+    if (step->kind == Kind::add_replica || step->kind == Kind::demote)
+      members.replicas.push_back(step->peer);
+    std::ranges::sort(members.voters);
+    std::ranges::sort(members.replicas);
+  }
+  ADD_FAILURE() << "it never ends";
+  return members;
+}
+
+TEST(Voters, ThatAreRankedMoveToWhoRanksLowestAndNoFurther) {
+  std::vector<Candidate> all;
+  for (const char* name : {"a", "b", "c", "d", "e", "f", "g"}) {
+    all.push_back(node(name, name));
+    all.back().rank = 200 - static_cast<std::uint64_t>(name[0]);  // g first
+  }
+  const VoterPolicy policy{.voters = 3, .replicas = 2};
+  const Members begun{7, true, ids({"a", "b", "c"}), {}};
+  const Members moved = settle(begun, all, policy);
+  EXPECT_EQ(moved.voters, ids({"e", "f", "g"}));
+  EXPECT_EQ(moved.replicas, ids({"c", "d"}));
+  // One that is away keeps its place for a while, and is then replaced by the next in the row.
+  all[6].live = all[6].ready = false;
+  EXPECT_EQ(settle(moved, all, policy).voters, ids({"e", "f", "g"}));
+  all[6].given_up = true;
+  const Members without = settle(moved, all, policy);
+  EXPECT_EQ(without.voters, ids({"d", "e", "f"}));
+  EXPECT_EQ(without.replicas, ids({"b", "c"}));
+  // Failure domains come first.
+  for (const std::size_t i : {4u, 5u}) all[i].host = "one machine";
+  EXPECT_THAT(settle(without, all, policy).voters, testing::Not(ids({"d", "e", "f"})));
+}
+
 TEST(Keeper, ReplacesAVoterThatIsGoneForGoodAndNotOneThatRestarts) {
   Cluster t(3);
   t.up_all();

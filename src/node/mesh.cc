@@ -83,15 +83,17 @@ void Mesh::met(const PeerId& peer, bool connected) {
   if (!connected) {
     look_.notify_all();
   } else if (host_.id() < peer) {
-    tasks_.spawn(introduce(peer));  // the other one hears of us by it
+    tasks_.spawn(greet(peer));  // the other one hears of us by it
   }
 }
 
-Task<void> Mesh::introduce(PeerId peer) {
+Task<void> Mesh::greet(PeerId peer) { (void)co_await introduce(peer); }
+
+Task<bool> Mesh::introduce(PeerId peer) {
   auto answer = co_await caller_.call<Introduce>(peer, kMeshProtocol, {host_.addresses()});
   if (!answer) {
     log_.debug("introduction to " + peer.str() + ": " + answer.error().message());
-    co_return;
+    co_return false;
   }
   if (answer->nodes.size() > kKnownNodesMax) answer->nodes.resize(kKnownNodesMax);
   const auto connected = host_.peers();
@@ -100,6 +102,7 @@ Task<void> Mesh::introduce(PeerId peer) {
     if (node.peer == peer || std::ranges::find(connected, node.peer) == connected.end())
       learn(node.peer, std::move(node.addresses));
   }
+  co_return true;
 }
 
 Task<Result<Introduce::Response>> Mesh::handle(command::Peer peer, Introduce::Request request) {
@@ -173,17 +176,20 @@ Task<void> Mesh::join_by(std::string address) {
     const auto joined =
         co_await runtime::with_deadline(kDialMax, "dialing " + address, host_.connect(address));
     if (scope.cancelled()) co_return;
+    bool introduced = false;
     if (joined) {
       learn(*joined, {address});
-      co_await introduce(*joined);
-      pause = kFirstPause;
+      introduced = co_await introduce(*joined);
+      if (introduced) pause = kFirstPause;
     } else {
       if (!said) log_.warning("bootstrap: " + joined.error().message() + "; trying on");
       said = true;
       pause = std::min<Duration>(pause * 2, kLongestPause);
     }
     // Joined or not, asked again: a bootstrap node is never forgotten, and knows who came since.
-    if (!co_await runtime::sleep_for(joined ? kLongestPause : pause)) co_return;
+    // One that is starting does not answer yet, and soon will.
+    if (joined && !introduced) pause = std::min<Duration>(pause * 2, kLongestPause);
+    if (!co_await runtime::sleep_for(introduced ? kLongestPause : pause)) co_return;
   }
 }
 

@@ -86,7 +86,8 @@ class Mesh {
   Task<void> keep_dialing();
   Task<void> dial(PeerId peer);
   Task<void> join_by(std::string address);
-  Task<void> introduce(PeerId peer);
+  Task<void> greet(PeerId peer);
+  Task<bool> introduce(PeerId peer);  // false: it did not answer
 
   runtime::Loop& loop_;
   p2p::Host& host_;

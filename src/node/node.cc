@@ -173,8 +173,8 @@ Task<Status> Node::build() {
     tns::Service::Options options{options_.network_suffix};
     for (const std::string& voter : options_.consensus_voters)
       options.founders.emplace_back(PeerId(voter));
-    p.tns.emplace(loop, *p.host, *p.router, *p.tns_kv, process_.random(), admission, identity_,
-                  log_.named(name_ + "/tns"), std::move(options));
+    p.tns.emplace(loop, *p.host, *p.router, *p.caller, *p.tns_kv, process_.random(), admission,
+                  identity_, log_.named(name_ + "/tns"), std::move(options));
     p.tns->on_moved([&names = *p.names](const tns::Moved& moved) { names.note_moved(moved); });
   }
   if (runs(auth::kRole)) {
@@ -420,12 +420,12 @@ std::optional<net::Endpoint> Node::api() const {
 }
 
 bool Node::decides() const {
-  return state_ == State::running && (!parts_->tns || parts_->tns->group().leader());
+  return state_ == State::running && (!parts_->tns || parts_->tns->shards().decides());
 }
 
 std::size_t Node::voters() const {
   if (state_ != State::running || !parts_->tns) return 0;
-  return parts_->tns->group().members().voters.size();
+  return parts_->tns->shards().voters();
 }
 
 p2p::Host& Node::host() {

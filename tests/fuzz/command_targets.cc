@@ -17,6 +17,7 @@
 #include "services/seer/api.h"
 #include "services/substrate/api.h"
 #include "services/tns/api.h"
+#include "services/tns/shard_api.h"
 #include "targets.h"
 
 namespace tau::fuzz {
@@ -73,6 +74,7 @@ void commands(BytesView input) {
   read_commands(*value, seer::Commands{});
   read_commands(*value, substrate::Commands{});
   read_commands(*value, tns::Commands{});
+  read_commands(*value, tns::ShardCommands{});
 }
 
 std::vector<Seed> command_seeds() {

@@ -10,6 +10,7 @@
 #include "services/seer/api.h"
 #include "services/substrate/api.h"
 #include "services/tns/api.h"
+#include "services/tns/shard_api.h"
 
 namespace tau {
 namespace {
@@ -74,6 +75,7 @@ class Callers : public testing::Test {
 TEST_F(Callers, AreTheRolesThatTheCommandNames) {
   ask_all(auth::kProtocol, auth::Commands{});
   ask_all(tns::kProtocol, tns::Commands{});
+  ask_all(tns::kShardsProtocol, tns::ShardCommands{});
   ask_all(patrick::kProtocol, patrick::Commands{});
   ask_all(hoarder::kProtocol, hoarder::Commands{});
   ask_all(seer::kProtocol, seer::Commands{});

@@ -17,6 +17,7 @@
 #include "services/seer/api.h"
 #include "services/substrate/api.h"
 #include "services/tns/api.h"
+#include "services/tns/shard_api.h"
 
 namespace tau {
 namespace {
@@ -141,6 +142,8 @@ void hold(const std::string& name, const std::string& text) {
 TEST(Wire, DocsSayWhatTheCommandsSay) {
   hold("auth", page("auth", auth::kProtocol, auth::Commands{}));
   hold("tns", page("tns", tns::kProtocol, tns::Commands{}));
+  hold("tns-shards", page("tns-shards", tns::kShardsProtocol, tns::ShardCommands{},
+                          "src/services/tns/shard_api.h"));
   hold("patrick", page("patrick", patrick::kProtocol, patrick::Commands{}));
   hold("hoarder", page("hoarder", hoarder::kProtocol, hoarder::Commands{}));
   hold("seer", page("seer", seer::kProtocol, seer::Commands{}));

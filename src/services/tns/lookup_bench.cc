@@ -65,7 +65,7 @@ int run() {
   // Whoever does not lead.
   TnsNode* replica = nullptr;
   for (auto& node : t.nodes)
-    if (!node.service->group().is_leader()) replica = &node;
+    if (&node != t.leader()) replica = &node;
   if (!replica) return 1;
   replica->member.host->handle(std::string(kEcho), echo);
   const PeerId at = replica->member.identity.id();

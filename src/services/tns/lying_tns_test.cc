@@ -316,7 +316,7 @@ TEST(Proven, SurvivesSnapshotsAndStepsBack) {
   ASSERT_TRUE(found);
   EXPECT_EQ(found->pointer->seq, 3u);
   EXPECT_TRUE(found->proven);
-  const Names& names = t.nodes.front().service->names();
+  const Names& names = t.shard_at(t.nodes.front())->names();
   Names again;
   ASSERT_TRUE(again.restore(names.snapshot()));
   ASSERT_TRUE(again.proof_of(r.project(), "main"));

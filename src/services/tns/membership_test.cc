@@ -30,12 +30,13 @@ struct World {
   // As the leader knows them.
   consensus::Members members() {
     TnsNode* leader = town.leader();
-    return leader ? leader->service->group().members() : consensus::Members();
+    return leader ? town.shard_at(*leader)->group().members() : consensus::Members();
   }
   bool all_have(std::uint64_t seq) {
     return std::ranges::all_of(town.nodes, [&](const TnsNode& node) {
       if (!node.service) return true;
-      const Pointer* pointer = node.service->names().find("hello.x.localhost");
+      const Shard* shard = town.shard_at(node);
+      const Pointer* pointer = shard ? shard->names().find("hello.x.localhost") : nullptr;
       return pointer && pointer->seq == seq;
     });
   }
@@ -59,9 +60,9 @@ TEST(TnsMembers, ANodeThatIsAddedLaterFollowsAnswersAndVotes) {
   ASSERT_NO_FATAL_FAILURE(w.publish(1));
   TnsNode& second = w.town.join();
   EXPECT_TRUE(w.wait([&] { return w.all_have(1); }, 20s));
-  EXPECT_FALSE(second.service->group().is_leader());
+  EXPECT_FALSE(w.town.shard_at(second)->group().is_leader());
   TnsNode& third = w.town.join();
-  EXPECT_TRUE(w.wait([&] { return w.members().voters.size() == 3; }, 30s));
+  EXPECT_TRUE(w.wait([&] { return second.service->shards().voters() == 3; }, 30s));
   ASSERT_NO_FATAL_FAILURE(w.publish(2));
   EXPECT_TRUE(w.wait([&] { return w.all_have(2); }, 5s));
   // The one that founded the registry is lost, and the two go on.
@@ -90,9 +91,17 @@ TEST(TnsMembers, TwoOfFiveAreLostForGoodAndTwoNewNodesTakeTheirPlaces) {
   for (int i = 0; i < 2; ++i) fresh.push_back(w.town.join().member.identity.id());
   EXPECT_TRUE(w.wait(
       [&] {
-        const auto members = w.members();
-        return members.voters.size() == 5 && members.is_voter(fresh[0]) &&
-               members.is_voter(fresh[1]);
+        // Of every shard.
+        return std::ranges::all_of(w.town.nodes, [&](const TnsNode& node) {
+          if (!node.service) return true;
+          const auto shards = node.service->shards().held();
+          return shards.held.size() == kShardsUsual &&
+                 std::ranges::all_of(shards.held, [&](const GetShards::Held& held) {
+                   return held.voters.size() == 5 && held.replicas.empty() &&
+                          std::ranges::binary_search(held.voters, fresh[0]) &&
+                          std::ranges::binary_search(held.voters, fresh[1]);
+                 });
+        });
       },
       120s));
   // They count: two of the others may go now.
@@ -113,7 +122,7 @@ TEST(TnsMembers, ANewNodeThatReachesNobodyFoundsNothing) {
   ASSERT_TRUE(block_on(w.loop, late.member.host->start()));
   w.town.up(late);
   w.town.pass(30s);
-  EXPECT_FALSE(late.service->group().leader());
+  EXPECT_EQ(late.service->shards().count(), 0u);
   const auto own = block_on(
       w.loop, late.service->handle({}, Publish::Request{w.town.patrick.identity.sign(c.job),
                                                         w.town.monkey.identity.sign(c.receipt)}));
@@ -137,7 +146,7 @@ TEST(TnsMembers, ANodeWhoseDiskFailedGoesOnByItself) {
   EXPECT_TRUE(w.wait([&] { return w.all_have(2); }, 20s));
   ASSERT_NO_FATAL_FAILURE(w.publish(3));
   EXPECT_TRUE(w.wait([&] { return w.all_have(3); }, 5s));
-  EXPECT_TRUE(hurt->service->group().health());
+  EXPECT_TRUE(w.town.shard_at(*hurt)->group().health());
 }
 
 }  // namespace

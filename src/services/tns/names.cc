@@ -148,6 +148,7 @@ Bytes Names::apply(BytesView command) {
   if (decoded->claim) return codec::to_cbor(apply(*decoded->claim));
   if (decoded->move) return codec::to_cbor(apply(*std::move(decoded->move)));
   if (decoded->back) return codec::to_cbor(apply(*decoded->back));
+  if (decoded->claims) return codec::to_cbor(apply(*decoded->claims));
   return codec::to_cbor(refusal(Error(ErrorCode::invalid_argument, "an empty command")));
 }
 
@@ -166,12 +167,11 @@ Status Names::may_own(const ProjectId& project, const std::vector<std::string>& 
   }
   const auto count = name_counts_.find(project);
   const std::size_t mine = count == name_counts_.end() ? 0 : count->second;
-  if (!fresh.empty() && mine + fresh.size() > kNamesOfProjectMax)
+  if (!fresh.empty() && mine + fresh.size() > limits_.names_of_project)
     return fail(ErrorCode::resource_exhausted,
                 "a project has at most " + std::to_string(kNamesOfProjectMax) + " names");
-  if (!fresh.empty() && (names_.size() + fresh.size() > kNamesMax || bytes_ > kBytesMax))
-    return fail(ErrorCode::resource_exhausted,
-                "this network's names are used up (" + std::to_string(kNamesMax) + ")");
+  if (!fresh.empty() && (names_.size() + fresh.size() > limits_.names || bytes_ > limits_.bytes))
+    return fail(ErrorCode::resource_exhausted, "the registry has no room for further names");
   return {};
 }
 
@@ -190,26 +190,57 @@ NamesAnswer Names::apply(const ClaimName& claim) {
   return answer;
 }
 
+Names::Limits Names::Limits::of(std::size_t shards) {
+  if (shards <= 1) return {kNamesMax, kPointersMax, kBytesMax, kNamesOfProjectMax};
+  return {kNamesMax / 2, kPointersMax / 2, kBytesMax / 2,
+          std::max<std::size_t>(2 * kNamesOfProjectMax / shards, 50)};
+}
+
+std::optional<ProjectId> Names::owner_of(std::string_view name) const {
+  const auto it = names_.find(name);
+  return it == names_.end() ? std::nullopt : std::optional(it->second);
+}
+
+NamesAnswer Names::apply(const ClaimNames& claims) {
+  for (const auto& name : claims.names)
+    if (auto s = check_host(name); !s) return refusal(s.error());
+  if (claims.project.empty()) return refusal(Error(ErrorCode::invalid_argument, "no project"));
+  if (auto s = may_own(claims.project, claims.names); !s) return refusal(s.error());
+  NamesAnswer answer;
+  for (const auto& name : claims.names) answer.moved |= own(claims.project, name);
+  return answer;
+}
+
+Status Names::comes_too_late(const Pointer& to) const {
+  const auto from = pointers_.find({to.project, to.branch});
+  if (from == pointers_.end()) return {};
+  const Pointer& now = from->second.pointer;
+  if (to.seq == now.seq && to.version() < now.version())
+    return fail(ErrorCode::failed_precondition,
+                "push " + std::to_string(to.seq) + " of branch " + to.branch +
+                    " was published under lease " + std::to_string(now.version().second) +
+                    "; what was built under lease " + std::to_string(to.version().second) +
+                    " comes too late");
+  if (to.seq < now.seq || (to.version() == now.version() && to.deployment != now.deployment))
+    return fail(ErrorCode::failed_precondition,
+                "branch " + to.branch + " stands at push " + std::to_string(now.seq) +
+                    " already; push " + std::to_string(to.seq) + " does not replace it");
+  return {};
+}
+
 Status Names::may_move(const MovePointer& move) const {
   const Pointer& to = move.pointer;
-  if (to.project.empty() || !to.deployment.valid() || move.names.size() != to.hosts.size())
+  const bool claimed = move.claimed.value_or(false);
+  if (to.project.empty() || !to.deployment.valid() ||
+      move.names.size() != (claimed ? 0 : to.hosts.size()))
     return fail(ErrorCode::invalid_argument, "a pointer without project, deployment or names");
   TRY_STATUS(check_branch(to.branch));
+  TRY_STATUS(comes_too_late(to));
   const auto from = pointers_.find({to.project, to.branch});
   if (from != pointers_.end()) {
-    const Pointer& now = from->second.pointer;
-    if (to.seq == now.seq && to.version() < now.version())
-      return fail(ErrorCode::failed_precondition,
-                  "push " + std::to_string(to.seq) + " of branch " + to.branch +
-                      " was published under lease " + std::to_string(now.version().second) +
-                      "; what was built under lease " + std::to_string(to.version().second) +
-                      " comes too late");
-    if (to.seq < now.seq || (to.version() == now.version() && to.deployment != now.deployment))
-      return fail(ErrorCode::failed_precondition,
-                  "branch " + to.branch + " stands at push " + std::to_string(now.seq) +
-                      " already; push " + std::to_string(to.seq) + " does not replace it");
     // Askers would not believe it.
-    if (to.version() != now.version() && !from->second.proof.empty() && !move.proof)
+    if (to.version() != from->second.pointer.version() && !from->second.proof.empty() &&
+        !move.proof)
       return fail(ErrorCode::failed_precondition,
                   "what branch " + to.branch +
                       " serves now has a proof, and this comes without: the monkey that built it "
@@ -220,7 +251,7 @@ Status Names::may_move(const MovePointer& move) const {
       return fail(
           ErrorCode::resource_exhausted,
           "a project has at most " + std::to_string(kPointersOfProjectMax) + " deployed branches");
-    if (pointers_.size() >= kPointersMax)
+    if (pointers_.size() >= limits_.pointers)
       return fail(ErrorCode::resource_exhausted, "this network's pointers are used up");
   }
   if (move.proof && move.proof->size() > kProofBytesMax)
@@ -230,7 +261,7 @@ Status Names::may_move(const MovePointer& move) const {
 
 // Whether there is room, and no host of it answers for something else.
 Status Names::may_answer(const Standing& standing) const {
-  if (bytes_ + standing.size() > kBytesMax)
+  if (bytes_ + standing.size() > limits_.bytes)
     return fail(ErrorCode::resource_exhausted, "this network's room for pointers is used up");
   const Pointer& to = standing.pointer;
   for (const auto& host : to.hosts) {
@@ -426,7 +457,7 @@ Status Names::restore(BytesView snapshot) {
   if (saved->version == 0 || saved->version > kSnapshotVersion)
     return fail(ErrorCode::data_loss, "a newer program wrote this snapshot of the names (version " +
                                           std::to_string(saved->version) + ")");
-  *this = Names();
+  clear();
   for (const auto& [name, project] : saved->names) own(project, name);
   const bool with_proofs = saved->proofs.has_value();
   if (with_proofs && saved->proofs->size() != saved->pointers.size())

@@ -5,6 +5,9 @@
 //   pointer   (project, branch)                              -> seq, fence, deployment, hosts; only
 //   forward host      a name that a pointer answers                  -> (project, branch)
 //
+// A network with several shards (shards.h) has one of these for each: names are claimed in theirs
+// first, and a pointer is moved in its project's. With one shard a move claims its names itself.
+//
 // Commands come after the chain of trust has been checked (service.h); what is checked here is what
 // only the agreed order can decide: who came first, and which seq is higher.
 #pragma once
@@ -30,6 +33,15 @@ struct ClaimName {
                       codec::field("name", &ClaimName::name)};
   }
 };
+// All of them, or none.
+struct ClaimNames {
+  ProjectId project;
+  std::vector<std::string> names;
+  static constexpr auto fields() {
+    return std::tuple{codec::field("project", &ClaimNames::project),
+                      codec::field("names", &ClaimNames::names)};
+  }
+};
 struct MovePointer {
   Pointer pointer;
   // For each host of the pointer the name that must be the project's, in the same order.
@@ -37,10 +49,13 @@ struct MovePointer {
   // Instead of the names, to fit a command of the group: where in each host its name begins.
   std::optional<std::vector<std::uint32_t>> name_at = std::nullopt;
   std::optional<Bytes> proof = std::nullopt;  // of Proof
+  // The names were claimed in their own shards before; then none is here.
+  std::optional<bool> claimed = std::nullopt;
   static constexpr auto fields() {
     return std::tuple{
         codec::field("pointer", &MovePointer::pointer), codec::field("names", &MovePointer::names),
-        codec::field("name_at", &MovePointer::name_at), codec::field("proof", &MovePointer::proof)};
+        codec::field("name_at", &MovePointer::name_at), codec::field("proof", &MovePointer::proof),
+        codec::field("claimed", &MovePointer::claimed)};
   }
   void shorten();   // names -> name_at
   Status expand();  // and back. Errors: invalid_argument
@@ -71,10 +86,11 @@ struct NamesCommand {
   std::optional<ClaimName> claim = std::nullopt;
   std::optional<MovePointer> move = std::nullopt;
   std::optional<MoveBack> back = std::nullopt;
+  std::optional<ClaimNames> claims = std::nullopt;
   static constexpr auto fields() {
-    return std::tuple{codec::field("claim", &NamesCommand::claim),
-                      codec::field("move", &NamesCommand::move),
-                      codec::field("back", &NamesCommand::back)};
+    return std::tuple{
+        codec::field("claim", &NamesCommand::claim), codec::field("move", &NamesCommand::move),
+        codec::field("back", &NamesCommand::back), codec::field("claims", &NamesCommand::claims)};
   }
 };
 struct NamesAnswer {
@@ -129,6 +145,17 @@ class Names final : public consensus::StateMachine {
   static constexpr std::size_t kHistoryBytesOfPointerMax = 64u << 10;
   static constexpr std::size_t kHistoryBytesMax = 16u << 20;
 
+  // What one group may hold; the same on all its members.
+  struct Limits {
+    std::size_t names, pointers, bytes, names_of_project;
+    // Of several shards each is smaller. A project's names spread over them evenly enough that
+    // twice the even part in each never stops one that has fewer than it may have in all.
+    static Limits of(std::size_t shards);
+  };
+  Names() : Names(Limits::of(1)) {}
+  explicit Names(Limits limits) : limits_(limits) {}
+  void clear() { *this = Names(limits_); }
+
   Bytes apply(BytesView command) override;
   Bytes snapshot() const override;
   Status restore(BytesView snapshot) override;
@@ -144,6 +171,10 @@ class Names final : public consensus::StateMachine {
   const Pointer* find(const ProjectId& project, const std::string& branch) const;
   // Of the pointer as it stands: the bytes of its Proof. Null: none is kept.
   const Bytes* proof_of(const ProjectId& project, const std::string& branch) const;
+  // Whose name it is, by the name itself; nothing: it is free.
+  std::optional<ProjectId> owner_of(std::string_view name) const;
+  // failed_precondition when the pointer stands too high already: that never changes again.
+  Status comes_too_late(const Pointer& to) const;
   // Newest first, with the pointer as it stands; empty: nothing is deployed there.
   std::vector<Version> history(const ProjectId& project, const std::string& branch) const;
   std::size_t name_count() const { return names_.size(); }
@@ -152,6 +183,7 @@ class Names final : public consensus::StateMachine {
  private:
   using Key = std::pair<ProjectId, std::string>;
   NamesAnswer apply(const ClaimName& claim);
+  NamesAnswer apply(const ClaimNames& claims);
   NamesAnswer apply(MovePointer move);
   NamesAnswer apply(const MoveBack& back);
   struct Standing {
@@ -169,6 +201,7 @@ class Names final : public consensus::StateMachine {
   Status may_own(const ProjectId& project, const std::vector<std::string>& names) const;
   bool own(const ProjectId& project, const std::string& name);
 
+  Limits limits_;
   std::map<std::string, ProjectId, std::less<>> names_;
   std::map<Key, Standing> pointers_;
   // Derived from the two above.

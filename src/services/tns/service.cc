@@ -1,5 +1,6 @@
 #include "services/tns/service.h"
 
+#include <algorithm>
 #include <utility>
 
 #include "services/monkey/api.h"
@@ -9,21 +10,37 @@
 namespace tau::tns {
 namespace {
 
-constexpr std::size_t kSignedMax = 4096;  // pointers; about 4 MB
+constexpr std::size_t kSignedMax = 4096;    // pointers; about 4 MB
+constexpr std::size_t kOwnersMax = 50'000;  // names; about 8 MB
 // An election takes 0.6 to 1.2 s, a second one follows when votes are split; and those who publish
 // wait for five seconds or more.
 constexpr Duration kElectionsTime = std::chrono::seconds(3);
 constexpr Duration kProposeAgain = std::chrono::milliseconds(50);
 
-Shard::Options shard_options(const p2p::Host& host, Service::Options options) {
-  Shard::Options out;
-  out.group = "tns";
+Shards::Options shards_options(Service::Options options) {
+  Shards::Options out;
   out.founders = std::move(options.founders);
-  if (out.founders.empty()) out.founders.push_back(host.id());
+  out.count = options.shards;
   out.keeper.policy.voters = voters_wanted(out.founders.size());
   out.keeper.pace = options.keeper_pace;
   out.keeper.grace = options.keeper_grace;
   return out;
+}
+
+bool is_tns(const command::Peer& from) { return from.certificate.has_role(kRole); }
+
+std::unexpected<Error> not_held(std::size_t shard) {
+  return fail(ErrorCode::unavailable,
+              "this tns node does not hold shard " + std::to_string(shard) + " of the registry");
+}
+
+std::unexpected<Error> nobody_claimed(const std::string& host) {
+  return fail(ErrorCode::not_found, "nobody has claimed the name \"" + host + "\"");
+}
+
+std::unexpected<Error> no_deployment(const ProjectId& project, const std::string& branch) {
+  return fail(ErrorCode::not_found,
+              "branch " + branch + " of project " + project.str() + " has no deployment");
 }
 
 std::unexpected<Error> chain_broken(const std::string& why) {
@@ -32,9 +49,10 @@ std::unexpected<Error> chain_broken(const std::string& why) {
 
 }  // namespace
 
-Service::Service(runtime::Loop& loop, p2p::Host& host, command::Router& router, store::Kv& kv,
-                 Random& random, const p2p::Admission& admission, const p2p::NodeIdentity& identity,
-                 Logger log, Options options)
+Service::Service(runtime::Loop& loop, p2p::Host& host, command::Router& router,
+                 command::Caller& caller, store::Kv& kv, Random& random,
+                 const p2p::Admission& admission, const p2p::NodeIdentity& identity, Logger log,
+                 Options options)
     : loop_(loop),
       host_(host),
       router_(router),
@@ -42,39 +60,42 @@ Service::Service(runtime::Loop& loop, p2p::Host& host, command::Router& router, 
       identity_(identity),
       log_(std::move(log)),
       rules_(options.suffix),
-      kv_(store::with_prefix(kv, "raft/")),
-      groups_(loop, host, random, log_, {.name = "tns", .role = std::string(kRole)}),
-      shard_(groups_, *kv_, log_, shard_options(host, std::move(options))) {}
+      shards_(loop, host, caller, kv, random, log_, shards_options(std::move(options))) {}
 
 Task<Status> Service::start() {
   CO_TRY_SYNC_STATUS(check_host(rules_.suffix()));
-  CO_TRY_SYNC_STATUS(groups_.start());
-  CO_TRY_STATUS(shard_.start());
+  CO_TRY_STATUS(shards_.start());
   router_.serve(kProtocol, *this, Commands{});
+  router_.serve(kShardsProtocol, *this, ShardCommands{});
   serving_ = true;
-  log_.info("names under " + rules_.suffix() + ": " + std::to_string(names().name_count()));
+  std::size_t known = 0;
+  for (std::size_t i = 0; i < shards_.count(); ++i)
+    if (const Shard* shard = shards_.held(i)) known += shard->names().name_count();
+  log_.info("names under " + rules_.suffix() + ": " + std::to_string(known));
   co_return Status{};
 }
 
 Task<void> Service::stop() {
-  if (std::exchange(serving_, false)) co_await router_.unserve(kProtocol);
-  co_await shard_.stop();
-  co_await groups_.stop();
+  if (std::exchange(serving_, false)) {
+    co_await router_.unserve(kProtocol);
+    co_await router_.unserve(kShardsProtocol);
+  }
+  co_await shards_.stop();
 }
 
 // Commands can be repeated, so the death of a leader, or of its disk, is waited out here: who
 // publishes does not see it.
-Task<Result<NamesAnswer>> Service::decide(NamesCommand command) {
+Task<Result<NamesAnswer>> Service::decide(std::size_t shard, NamesCommand command) {
   const Bytes wanted = codec::to_cbor(command);
   const TimePoint give_up = loop_.now() + kElectionsTime;
   const auto passing = [](const Result<Bytes>& result) {
     return !result && (result.error().code() == ErrorCode::unavailable ||
                        result.error().code() == ErrorCode::data_loss);
   };
-  Result<Bytes> bytes = co_await shard_.propose(wanted);
+  Result<Bytes> bytes = co_await shards_.propose(shard, wanted);
   while (passing(bytes) && serving_ && loop_.now() < give_up) {
     CO_TRY_STATUS(runtime::sleep_for(kProposeAgain));
-    bytes = co_await shard_.propose(wanted);
+    bytes = co_await shards_.propose(shard, wanted);
   }
   if (passing(bytes))
     co_return fail(ErrorCode::unavailable,
@@ -98,8 +119,10 @@ Task<Result<Claim::Response>> Service::handle(command::Peer, Claim::Request requ
                    "the label \"" + registration.label +
                        "\" is kept for the network's own names; choose another");
   NamesCommand command;
+  CO_TRY_SYNC_STATUS(joined());
   command.claim = ClaimName{registration.project(), rules_.name_of_label(registration.label)};
-  const auto answer = co_await decide(std::move(command));
+  const std::size_t shard = shards_.of_name(command.claim->name);
+  const auto answer = co_await decide(shard, std::move(command));
   if (!answer) co_return fail(answer.error());
   if (answer->moved) {
     const std::string name = rules_.name_of_label(registration.label);
@@ -108,6 +131,40 @@ Task<Result<Claim::Response>> Service::handle(command::Peer, Claim::Request requ
     tell(Moved{registration.project(), std::string(kMainBranch), 0, {name}});
   }
   co_return Claim::Response{};
+}
+
+Status Service::joined() const {
+  if (shards_.count() > 0) return {};
+  return fail(ErrorCode::unavailable,
+              "this tns node has just joined and has met no other that knows the registry");
+}
+
+// Names that are the project's already cost nothing; the others one decision in each shard.
+Task<Status> Service::claim_all(ProjectId project, std::vector<std::string> names) {
+  std::map<std::size_t, std::vector<std::string>> fresh;
+  for (auto& name : names) {
+    const std::size_t shard = shards_.of_name(name);
+    const Shard* held = shards_.held(shard);
+    const auto known = owners_.find(name);
+    const bool ours = held ? held->names().owner_of(name) == project
+                           : known != owners_.end() && known->second == project;
+    auto& list = fresh[shard];
+    if (!ours && std::ranges::find(list, name) == list.end()) list.push_back(std::move(name));
+  }
+  for (auto& [shard, list] : fresh) {
+    if (list.empty()) continue;
+    NamesCommand command;
+    command.claims = ClaimNames{project, list};
+    const auto answer = co_await decide(shard, std::move(command));
+    if (!answer) {
+      log_.info("refused a publication: " + answer.error().message());
+      co_return fail(answer.error());
+    }
+    if (shards_.held(shard)) continue;
+    if (owners_.size() + list.size() > kOwnersMax) owners_.clear();
+    for (const auto& name : list) owners_.insert_or_assign(name, project);
+  }
+  co_return Status{};
 }
 
 // owner -> registration -> job (patrick) -> receipt (monkey): each link signed, all about the same.
@@ -181,7 +238,17 @@ Result<MovePointer> Service::check_chain(const Publish::Request& request) const 
 Task<Result<Publish::Response>> Service::handle(command::Peer, Publish::Request request) {
   NamesCommand command;
   CO_TRY_SYNC(command.move, check_chain(request));
-  co_return co_await move_by(std::move(command));
+  CO_TRY_SYNC_STATUS(joined());
+  const ProjectId project = command.move->pointer.project;
+  if (shards_.count() > 1) {
+    // What can only fail is not begun: names are claimed for good.
+    if (const Shard* shard = shards_.held(shards_.of_project(project)))
+      CO_TRY_SYNC_STATUS(shard->names().comes_too_late(command.move->pointer));
+    CO_TRY_SYNC_STATUS(command.move->expand());
+    CO_TRY_STATUS(claim_all(project, std::exchange(command.move->names, {})));
+    command.move->claimed = true;
+  }
+  co_return co_await move_by(project, std::move(command));
 }
 
 // The owner's order, with the number that patrick gave it.
@@ -209,20 +276,26 @@ Result<MoveBack> Service::check_order(const p2p::NodeSigned& rollback) const {
 Task<Result<Rollback::Response>> Service::handle(command::Peer, Rollback::Request request) {
   NamesCommand command;
   CO_TRY_SYNC(command.back, check_order(request.rollback));
-  co_return co_await move_by(std::move(command));
+  CO_TRY_SYNC_STATUS(joined());
+  const ProjectId project = command.back->project;
+  co_return co_await move_by(project, std::move(command));
 }
 
-Task<Result<History::Response>> Service::handle(command::Peer, History::Request request) {
+Task<Result<History::Response>> Service::handle(command::Peer from, History::Request request) {
   CO_TRY_SYNC_STATUS(check_branch(request.branch));
-  History::Response response{names().history(request.project, request.branch)};
+  CO_TRY_SYNC_STATUS(joined());
+  const std::size_t number = shards_.of_project(request.project);
+  const Shard* shard = shards_.held(number);
+  if (!shard && is_tns(from)) co_return not_held(number);
+  if (!shard) co_return co_await shards_.ask<History>(number, kProtocol, std::move(request));
+  History::Response response{shard->names().history(request.project, request.branch)};
   if (!response.versions.empty()) co_return response;
-  CO_TRY_SYNC_STATUS(shard_.ready());
-  co_return fail(ErrorCode::not_found, "branch " + request.branch + " of project " +
-                                           request.project.str() + " has no deployment");
+  CO_TRY_SYNC_STATUS(shard->ready());
+  co_return no_deployment(request.project, request.branch);
 }
 
-Task<Result<Publish::Response>> Service::move_by(NamesCommand command) {
-  auto answer = co_await decide(std::move(command));
+Task<Result<Publish::Response>> Service::move_by(ProjectId project, NamesCommand command) {
+  auto answer = co_await decide(shards_.of_project(project), std::move(command));
   if (!answer) {
     log_.info("refused a publication: " + answer.error().message());
     co_return fail(std::move(answer).error());
@@ -258,66 +331,161 @@ p2p::NodeSigned Service::sign(const Pointer& pointer) {
   return item;
 }
 
-Lookup::Response Service::answer(const Pointer& pointer, const std::optional<Seen>& seen) {
+Lookup::Response Service::answer(const Names& names, const Pointer& pointer,
+                                 const std::optional<Seen>& seen) {
   Lookup::Response response{sign(pointer)};
   if (seen && seen->proven.value_or(false) && seen->project == pointer.project &&
       seen->branch == pointer.branch && seen->version() == pointer.version())
     return response;
-  if (const Bytes* proof = names().proof_of(pointer.project, pointer.branch))
-    response.proof = *proof;
+  if (const Bytes* proof = names.proof_of(pointer.project, pointer.branch)) response.proof = *proof;
   return response;
+}
+
+Task<Result<std::optional<ProjectId>>> Service::owner_of(std::string name) {
+  const std::size_t number = shards_.of_name(name);
+  if (const Shard* shard = shards_.held(number)) {
+    if (auto owner = shard->names().owner_of(name)) co_return owner;
+    CO_TRY_SYNC_STATUS(shard->ready());
+    co_return std::nullopt;
+  }
+  if (const auto it = owners_.find(name); it != owners_.end()) co_return it->second;
+  CO_TRY(auto told, shards_.ask<OwnerOf>(number, kShardsProtocol, OwnerOf::Request{name}));
+  if (told.project) {
+    if (owners_.size() >= kOwnersMax) owners_.clear();
+    owners_.insert_or_assign(std::move(name), *told.project);
+  }
+  co_return std::move(told.project);
+}
+
+Result<FindHost::Response> Service::find_here(const Shard& shard,
+                                              const FindHost::Request& request) {
+  const Names& names = shard.names();
+  if (request.seen && request.seen->project == request.project) {
+    const auto* known = names.find(request.project, request.seen->branch);
+    if (!known || known->version() < request.seen->version())
+      return fail(ErrorCode::unavailable, "this tns node lags behind its group");
+  }
+  const Pointer* pointer = names.find(request.host);
+  if (pointer && pointer->project == request.project) return answer(names, *pointer, request.seen);
+  TRY_STATUS(shard.ready());
+  return fail(ErrorCode::not_found,
+              "\"" + request.host + "\" belongs to a project, but nothing is deployed there");
+}
+
+Task<Result<FindHost::Response>> Service::find_host(FindHost::Request request) {
+  const std::size_t number = shards_.of_project(request.project);
+  if (const Shard* shard = shards_.held(number)) co_return find_here(*shard, request);
+  co_return in_our_name(
+      co_await shards_.ask<FindHost>(number, kShardsProtocol, std::move(request)));
+}
+
+// Another tns node's answer, after the same checks that a client makes: who is asked speaks for the
+// registry with its own name.
+Result<FindHost::Response> Service::in_our_name(Result<FindHost::Response> told) {
+  if (!told) return told;
+  TRY(const auto opened,
+      p2p::open_node_signed<Pointer>(admission_, kRole, told->pointer, loop_.wall_unix_ms()));
+  told->pointer = sign(opened.record);
+  return told;
 }
 
 Task<Result<Lookup::Response>> Service::handle(command::Peer, Lookup::Request request) {
   CO_TRY_SYNC_STATUS(check_host(request.host));
-  if (request.seen) {
-    const auto* known = names().find(request.seen->project, request.seen->branch);
-    if (!known || known->version() < request.seen->version())
-      co_return fail(ErrorCode::unavailable, "this tns node lags behind its group");
-  }
-  if (const auto* pointer = names().find(request.host)) co_return answer(*pointer, request.seen);
-  CO_TRY_SYNC_STATUS(shard_.ready());
-  if (names().owner_of(rules_, request.host))
-    co_return fail(ErrorCode::not_found,
-                   "\"" + request.host + "\" belongs to a project, but nothing is deployed there");
-  co_return fail(ErrorCode::not_found, "nobody has claimed the name \"" + request.host + "\"");
+  CO_TRY_SYNC_STATUS(joined());
+  const auto name = rules_.name_of(request.host);
+  if (!name) co_return nobody_claimed(request.host);
+  CO_TRY(const auto owner, owner_of(*name));
+  if (!owner && request.seen)
+    co_return fail(ErrorCode::unavailable, "this tns node lags behind its group");
+  if (!owner) co_return nobody_claimed(request.host);
+  auto found = co_await find_host({*owner, request.host, std::move(request.seen)});
+  // Below a claimed name nobody answers until something is deployed there.
+  if (!found && found.error().code() == ErrorCode::not_found && *name != request.host)
+    co_return nobody_claimed(request.host);
+  co_return found;
 }
 
 Task<Result<Resolve::Response>> Service::handle(command::Peer, Resolve::Request request) {
   CO_TRY_SYNC_STATUS(check_host(request.host));
+  CO_TRY_SYNC_STATUS(joined());
   Resolve::Response response;
-  if (const auto owner = names().owner_of(rules_, request.host)) {
-    response.project = owner->project;
-    response.branch = owner->branch;
+  const auto name = rules_.name_of(request.host);
+  if (!name) co_return response;
+  CO_TRY(response.project, owner_of(*name));
+  if (!response.project) co_return response;
+  response.branch = kMainBranch;
+  if (*name == request.host) co_return response;
+  const auto found = co_await find_host({*response.project, request.host, std::nullopt});
+  if (found) {
+    CO_TRY_SYNC(const auto pointer, codec::from_cbor<Pointer>(found->pointer.record.body));
+    response.branch = pointer.branch;
     co_return response;
   }
-  CO_TRY_SYNC_STATUS(shard_.ready());
-  co_return response;
+  if (found.error().code() != ErrorCode::not_found) co_return fail(found.error());
+  co_return Resolve::Response{};
 }
 
-Task<Result<GetPointer::Response>> Service::handle(command::Peer, GetPointer::Request request) {
+Task<Result<GetPointer::Response>> Service::handle(command::Peer from,
+                                                   GetPointer::Request request) {
   CO_TRY_SYNC_STATUS(check_branch(request.branch));
+  CO_TRY_SYNC_STATUS(joined());
+  const std::size_t number = shards_.of_project(request.project);
+  const Shard* shard = shards_.held(number);
+  if (!shard && is_tns(from)) co_return not_held(number);
+  if (!shard) {
+    CO_TRY(auto told, shards_.ask<GetPointer>(number, kProtocol, std::move(request)));
+    CO_TRY_SYNC(auto ours,
+                in_our_name(Lookup::Response{std::move(told.pointer), std::move(told.proof)}));
+    co_return GetPointer::Response{std::move(ours.pointer), std::move(ours.proof),
+                                   told.linearizable};
+  }
   const bool now = request.linearizable.value_or(false);
-  const auto look = [this, &request]() -> std::optional<Lookup::Response> {
-    const Pointer* pointer = names().find(request.project, request.branch);
+  const auto look = [this, &request](const Names& names) -> std::optional<Lookup::Response> {
+    const Pointer* pointer = names.find(request.project, request.branch);
     if (!pointer) return std::nullopt;
-    return answer(*pointer, std::nullopt);
+    return answer(names, *pointer, std::nullopt);
   };
   std::optional<Lookup::Response> found;
   if (now) {
-    CO_TRY(auto read, shard_.read(look));
+    CO_TRY(auto read, shards_.read(number, look));
     found = *std::move(read);
   } else {
-    found = look();
+    found = look(shard->names());
   }
   if (found) {
     GetPointer::Response response{std::move(found->pointer), std::move(found->proof)};
     if (now) response.linearizable = true;
     co_return response;
   }
-  if (!now) CO_TRY_SYNC_STATUS(shard_.ready());
-  co_return fail(ErrorCode::not_found, "branch " + request.branch + " of project " +
-                                           request.project.str() + " has no deployment");
+  if (!now) CO_TRY_SYNC_STATUS(shard->ready());
+  co_return no_deployment(request.project, request.branch);
+}
+
+Task<Result<GetShards::Response>> Service::handle(command::Peer, GetShards::Request) {
+  co_return shards_.held();
+}
+
+Task<Result<ProposeTo::Response>> Service::handle(command::Peer, ProposeTo::Request request) {
+  if (request.shard >= shards_.count() || !shards_.held(request.shard))
+    co_return not_held(request.shard);
+  CO_TRY(Bytes told, shards_.propose(request.shard, std::move(request.command)));
+  co_return ProposeTo::Response{std::move(told)};
+}
+
+Task<Result<OwnerOf::Response>> Service::handle(command::Peer, OwnerOf::Request request) {
+  CO_TRY_SYNC_STATUS(joined());
+  const std::size_t number = shards_.of_name(request.name);
+  if (!shards_.held(number)) co_return not_held(number);
+  CO_TRY(auto owner, owner_of(std::move(request.name)));
+  co_return OwnerOf::Response{std::move(owner)};
+}
+
+Task<Result<FindHost::Response>> Service::handle(command::Peer, FindHost::Request request) {
+  CO_TRY_SYNC_STATUS(joined());
+  const std::size_t number = shards_.of_project(request.project);
+  const Shard* shard = shards_.held(number);
+  if (!shard) co_return not_held(number);
+  co_return find_here(*shard, request);
 }
 
 }  // namespace tau::tns

@@ -69,8 +69,8 @@ class Town {
     options.keeper_pace = std::chrono::milliseconds(500);
     options.keeper_grace = std::chrono::seconds(20);
     command::Member& m = node.member;
-    node.service = std::make_unique<Service>(loop, *m.host, m.router, node.kv, random, m.admission,
-                                             m.identity, Logger(), std::move(options));
+    node.service = std::make_unique<Service>(loop, *m.host, m.router, m.caller, node.kv, random,
+                                             m.admission, m.identity, Logger(), std::move(options));
     const auto started = runtime::block_on(loop, node.service->start());
     EXPECT_TRUE(started) << started.error().to_string();
   }
@@ -93,14 +93,25 @@ class Town {
     node.kv.crash();
     down(node);
   }
-  // Null: nobody leads.
+  // Of the shard of the project "hello"; null: nobody leads.
   TnsNode* leader() {
     for (auto& node : nodes)
-      if (node.service && node.service->group().is_leader()) return &node;
+      if (const Shard* shard = shard_at(node); shard && shard->group().is_leader()) return &node;
     return nullptr;
   }
+  // Of the project "hello", as this node holds it.
+  const Shard* shard_at(const TnsNode& node) const {
+    if (!node.service || node.service->shards().count() == 0) return nullptr;
+    const Shards& shards = node.service->shards();
+    return shards.held(shards.of_project(registration(owner, "hello").project()));
+  }
+  // Of every shard.
   bool wait_leader() {
-    return wait([&] { return leader() != nullptr; });
+    return wait([&] {
+      return leader() != nullptr && std::ranges::all_of(nodes, [](const TnsNode& node) {
+               return !node.service || node.service->shards().decides();
+             });
+    });
   }
   bool wait(const std::function<bool()>& met) {
     const auto until = loop.now() + std::chrono::seconds(20);

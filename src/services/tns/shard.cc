@@ -23,6 +23,7 @@ std::size_t voters_wanted(std::size_t founders) { return founders >= 5 ? 5 : 3; 
 Shard::Shard(consensus::Groups& groups, store::Kv& kv, Logger log, Options options)
     : loop_(groups.loop()),
       log_(std::move(log)),
+      names_(options.limits),
       group_(groups, kv, group_options(options), names_),
       keeper_(groups, group_, std::move(options.keeper)),
       hurt_(loop_) {
@@ -64,7 +65,7 @@ Task<void> Shard::mend() {
                                               : group_.health().error().message();
     if (!why.empty()) log_.info("group " + group_.name() + " starts again here: " + why);
     co_await group_.stop();
-    names_ = Names();
+    names_.clear();
     const Status started = co_await group_.start();
     stopped_ = !started;
     if (!started)

@@ -25,6 +25,7 @@ class Shard {
     std::string group;
     // Who founds the group; read when this node is first started. It is a founder if it is named.
     std::vector<PeerId> founders;
+    Names::Limits limits = Names::Limits::of(1);
     consensus::Keeper::Options keeper;
   };
 

@@ -10,8 +10,15 @@
 namespace tau::testnet::simulation {
 namespace {
 
-// Where a tns node keeps term and vote (consensus/disk.h).
-const std::string kStateKey = "db/tns/raft/state";
+// Where a tns node keeps term and vote of a group (consensus/disk.h, tns/shards.h); empty: the
+// group is none of tns.
+std::string state_key(std::string_view group) {
+  if (group == "tns") return "db/tns/raft/state";
+  constexpr std::string_view kShard = "shard-";
+  const auto of = group.find("-of-");
+  if (!group.starts_with(kShard) || of == group.npos) return "";
+  return fmt::format("db/tns/shard/{}/state", group.substr(kShard.size(), of - kShard.size()));
+}
 struct State {
   std::uint64_t term = 0, vote = 0;
   static constexpr auto fields() {
@@ -21,41 +28,48 @@ struct State {
 constexpr std::uint8_t kRealVote = 2;     // in VoteAnswer::before
 constexpr std::size_t kPacketMax = 4096;  // what carries votes carries little else
 
-// The highest term in which the packet grants a vote.
-std::optional<std::uint64_t> granted(BytesView data) {
-  if (data.size() < 5 || data.size() > kPacketMax || data[0] != 0 || data[1] != 0)
-    return std::nullopt;
+struct Vote {
+  std::string group;
+  std::uint64_t term = 0;
+};
+// The votes that a packet grants.
+std::vector<Vote> granted(BytesView data) {
+  if (data.size() < 5 || data.size() > kPacketMax || data[0] != 0 || data[1] != 0) return {};
   const std::size_t size = static_cast<std::size_t>(data[2]) << 8 | data[3];
-  if (size != data.size() - 4) return std::nullopt;
+  if (size != data.size() - 4) return {};
   const auto packet = codec::from_cbor<consensus::Packet>(data.subspan(4));
-  if (!packet) return std::nullopt;
-  std::optional<std::uint64_t> term;
+  if (!packet) return {};
+  std::vector<Vote> votes;
   for (const auto& item : packet->items) {
     const auto& answer = item.frame.vote_answer;
     if (answer && answer->granted && answer->before == kRealVote)
-      term = std::max(term.value_or(0), answer->term);
+      votes.push_back({item.group, answer->term});
   }
-  return term;
+  return votes;
+}
+
+void check(World& world, Ledger& ledger, const PeerId& from, const Vote& vote) {
+  const std::string key = state_key(vote.group);
+  if (key.empty()) return;
+  for (World::Member* voter : world.with(tns::kRole)) {
+    if (voter->node->id() != from) continue;
+    const Bytes* kept = voter->machine->disk().durable(key);
+    const auto state = kept ? codec::from_cbor<State>(*kept)
+                            : Result<State>(fail(ErrorCode::not_found, "nothing"));
+    ledger.checked_vote();
+    if (!state || state->term < vote.term || (state->term == vote.term && state->vote == 0))
+      ledger.violated(fmt::format("{} votes in term {} of {}, and its disk has {}",
+                                  voter->spec.name, vote.term, vote.group,
+                                  state ? fmt::format("term {} vote {}", state->term, state->vote)
+                                        : std::string("nothing")));
+  }
 }
 
 }  // namespace
 
 void watch_votes(World& world, Ledger& ledger) {
   world.wires().set_tap([&world, &ledger](const PeerId& from, const PeerId&, BytesView data) {
-    const auto term = granted(data);
-    if (!term) return;
-    for (World::Member* voter : world.with(tns::kRole)) {
-      if (voter->node->id() != from) continue;
-      const Bytes* kept = voter->machine->disk().durable(kStateKey);
-      const auto state = kept ? codec::from_cbor<State>(*kept)
-                              : Result<State>(fail(ErrorCode::not_found, "nothing"));
-      ledger.checked_vote();
-      if (!state || state->term < *term || (state->term == *term && state->vote == 0))
-        ledger.violated(fmt::format("{} votes in term {}, and its disk has {}", voter->spec.name,
-                                    *term,
-                                    state ? fmt::format("term {} vote {}", state->term, state->vote)
-                                          : std::string("nothing")));
-    }
+    for (const Vote& vote : granted(data)) check(world, ledger, from, vote);
   });
 }
 
