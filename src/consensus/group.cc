@@ -306,6 +306,7 @@ void Group::changed() {
       loop_.post([handler = on_broken_] { handler(); });
   }
   changed_signal_.notify_all();
+  if (std::exchange(core.told_term, core.term) != core.term && on_leading_) on_leading_();
 }
 
 // What a new leader cannot know is whether the last entries of its predecessors are committed; an

@@ -121,6 +121,9 @@ class Group final : private GroupPart {
   Status health() const;
   // Told from the loop when that happens.
   void on_broken(std::function<void()> handler) { on_broken_ = std::move(handler); }
+  // Told from the loop each time this member begins to lead, or ceases to; also when it leads anew,
+  // in a later term.
+  void on_leading(std::function<void()> handler) { on_leading_ = std::move(handler); }
   bool asleep() const { return asleep_; }
 
   const std::string& name() const { return options_.name; }
@@ -186,7 +189,7 @@ class Group final : private GroupPart {
   StateMachine& machine_;
   std::unique_ptr<Core> core_;
   runtime::Signal changed_signal_;
-  std::function<void()> on_removed_, on_broken_;
+  std::function<void()> on_removed_, on_broken_, on_leading_;
   std::size_t under_way_ = 0;
   bool caught_up_ = false, removed_ = false, asleep_ = false, broken_ = false;
 };

@@ -52,6 +52,7 @@ struct Group::Core {
 
   // The term in which this member last saw itself lead, when that began, and the first entry of it.
   std::uint64_t term = 0, settled_term = 0;
+  std::uint64_t told_term = 0;  // what on_leading() was last told; 0: that it does not lead
   TimePoint term_began;
   bool settling = false;
   std::uint64_t reload_from = 0;

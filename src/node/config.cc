@@ -84,6 +84,8 @@ const std::vector<Key>& keys() {
        "Of what exceeds that, every how manieth is sent back to ask over TCP; 0: none.", 100},
       {"consensus", "voters", &Options::consensus_voters,
        "Peer ids of the tns nodes that founded the registry; empty: this node alone."},
+      {"consensus", "patricks", &Options::consensus_patricks,
+       "Peer ids of the patricks that founded the list of jobs; empty: this node alone."},
       {"patrick", "lease", &Options::patrick_lease,
        "A monkey that is silent for so long loses its job to another."},
       {"monkey", "concurrency", &Options::monkey_concurrency, "Jobs at the same time.", 64},

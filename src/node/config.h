@@ -60,7 +60,7 @@ struct Options {
   std::uint32_t dns_negatives_per_second = 50;
   std::uint32_t dns_slip = 2;
 
-  std::vector<std::string> consensus_voters;
+  std::vector<std::string> consensus_voters, consensus_patricks;
 
   Duration patrick_lease = std::chrono::seconds(10);
 

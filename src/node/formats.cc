@@ -22,12 +22,17 @@ constexpr store::FormatStep kTns[] = {
     {2, "pointers keep the chain of trust that they were published with", same_records},
     {3, "names and pointers in shards; a registry of one group stays one", same_records}};
 
+// What a patrick that decided alone wrote is taken over when the service starts.
+constexpr store::FormatStep kPatrick[] = {
+    {0, "a part without a number gets one", same_records},
+    {1, "all patricks decide together, in a log of their group", same_records}};
+
 // A field that is added as optional keeps the number: records without it read as before. Anything
 // else (a new field that must be there, another meaning, another key) is a new number here and a
 // step from the one before.
 constexpr store::PartFormat kParts[] = {
-    {"auth", 1, kFirst},    {"b", 1, kFirst},    {"hoarder", 1, kFirst},   {"monkey", 1, kFirst},
-    {"patrick", 1, kFirst}, {"seer", 1, kFirst}, {"substrate", 1, kFirst}, {"tns", 4, kTns},
+    {"auth", 1, kFirst},      {"b", 1, kFirst},    {"hoarder", 1, kFirst},   {"monkey", 1, kFirst},
+    {"patrick", 2, kPatrick}, {"seer", 1, kFirst}, {"substrate", 1, kFirst}, {"tns", 4, kTns},
 };
 
 }  // namespace

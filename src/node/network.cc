@@ -200,9 +200,6 @@ Result<fs::path> create_node(const NewNode& what, Random& random, std::int64_t n
     return fail(ErrorCode::failed_precondition,
                 fmt::format("root.key and network.yaml in {} are of different networks",
                             what.network.string()));
-  const bool votes =
-      std::ranges::find(what.options.services, kVotingService) != what.options.services.end() &&
-      what.options.consensus_voters.empty();
   const fs::path folder = what.network / what.name;
   TRY_STATUS(make_folder(folder));
 
@@ -219,10 +216,13 @@ Result<fs::path> create_node(const NewNode& what, Random& random, std::int64_t n
   const p2p::NodeIdentity identity = make_identity(root, roles, what.name, random, now_unix_ms);
   TRY_STATUS(write_key(folder / options.identity_key, identity.key()));
   TRY_STATUS(write_new(folder / options.identity_certificate, identity.certificate(), 0644));
-  if (votes) {
-    TRY(options.consensus_voters,
-        founders_with(what.network, network.consensus_voters, identity.id().str(),
-                      root.public_key(), now_unix_ms));
+  for (const VotingService& voting : kVotingServices) {
+    auto& founders = options.*voting.founders;
+    const auto& services = options.services;
+    if (!founders.empty() || std::ranges::find(services, voting.service) == services.end())
+      continue;
+    TRY(founders, founders_with(what.network, voting, network.*voting.founders, identity.id().str(),
+                                root.public_key(), now_unix_ms));
   }
   const std::string text = show_config(options);
   TRY_STATUS(write_new(folder / "config.yaml", as_bytes(text), 0644));

@@ -3,6 +3,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 #include <unistd.h>
+#include <algorithm>
 
 #include <filesystem>
 
@@ -77,6 +78,26 @@ TEST_F(NetworkFiles, AKeyOfAnotherNodeDoesNotFitTheCertificate) {
   ASSERT_TRUE(options);
   options->identity_key = folder / "two" / "node.key";
   EXPECT_FALSE(read_identity(*options, now_ms));
+}
+
+TEST_F(NetworkFiles, PatricksAreToldOfEachOtherAsTnsNodesAre) {
+  ASSERT_TRUE(create_network({folder, "home", ""}, random));
+  std::vector<std::string> ids;
+  for (const std::string name : {"one", "two"}) {
+    NewNode node{folder, name, {}};
+    node.options.services = {"tns", "patrick"};
+    const auto made = create_node(node, random, now_ms);
+    ASSERT_TRUE(made) << made.error().to_string();
+    ids.push_back(read_identity(*read_config(*made), now_ms)->id().str());
+  }
+  std::ranges::sort(ids);
+  for (const fs::path& file :
+       {folder / "one" / "config.yaml", folder / "two" / "config.yaml", folder / "network.yaml"}) {
+    const auto options = read_config(file);
+    ASSERT_TRUE(options) << options.error().to_string();
+    EXPECT_EQ(options->consensus_voters, ids) << file;
+    EXPECT_EQ(options->consensus_patricks, ids) << file;
+  }
 }
 
 TEST_F(NetworkFiles, TnsNodesAreToldWhoFoundsTheRegistryAndLaterOnesJoin) {

@@ -199,9 +199,12 @@ Task<Status> Node::build() {
   if (runs(patrick::kRole)) {
     p.patrick_kv = store::with_prefix(*p.kv, "patrick/");
     p.git = process_.make_git_host(options_.data / "git", log_.named(name_ + "/git"));
-    p.patrick.emplace(loop, *p.router, *p.caller, *p.patrick_kv, *p.blocks, *p.git.provider,
-                      identity_, log_.named(name_ + "/patrick"),
-                      patrick::Options{options_.patrick_lease});
+    patrick::Options options{options_.patrick_lease};
+    for (const std::string& founder : options_.consensus_patricks)
+      options.founders.emplace_back(PeerId(founder));
+    p.patrick.emplace(loop, *p.host, *p.router, *p.caller, *p.patrick_kv, *p.exchange,
+                      *p.git.provider, process_.random(), identity_, log_.named(name_ + "/patrick"),
+                      std::move(options));
     if (p.git.mount) p.git.mount(p.api_routes);
   }
   if (runs(hoarder::kRole)) {
@@ -420,12 +423,14 @@ std::optional<net::Endpoint> Node::api() const {
 }
 
 bool Node::decides() const {
-  return state_ == State::running && (!parts_->tns || parts_->tns->shards().decides());
+  return state_ == State::running && (!parts_->tns || parts_->tns->shards().decides()) &&
+         (!parts_->patrick || parts_->patrick->group().leader());
 }
 
 std::size_t Node::voters() const {
-  if (state_ != State::running || !parts_->tns) return 0;
-  return parts_->tns->shards().voters();
+  if (state_ != State::running) return 0;
+  if (parts_->tns) return parts_->tns->shards().voters();
+  return parts_->patrick ? parts_->patrick->group().members().voters.size() : 0;
 }
 
 p2p::Host& Node::host() {

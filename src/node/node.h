@@ -61,7 +61,7 @@ class Node {
 
   // Whether its part of consensus has a leader; true where it has no part.
   bool decides() const;
-  // How many tns nodes vote, as this one knows; 0 where it runs none.
+  // How many tns nodes vote, as this one knows, or patricks where it runs no tns; 0: neither.
   std::size_t voters() const;
 
   // Only while it runs.

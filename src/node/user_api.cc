@@ -192,7 +192,9 @@ Json schemas() {
       {"Project", project},
       {"Projects", object({{"projects", list_of(schema_ref("Project"))}})},
       {"Build", build},
-      {"Builds", object({{"builds", list_of(schema_ref("Build"))}})},
+      {"Builds",
+       object({{"builds", list_of(schema_ref("Build"))},
+               {"stale", {{"type", "boolean"}, {"description", "what one patrick knew"}}}})},
       {"BuildLog", object({{"text", text("")},
                            {"offset", number("where to go on")},
                            {"ended", {{"type", "boolean"}}}})},
@@ -389,10 +391,10 @@ Task<Result<Json>> UserApi::document(http::Request&) { co_return openapi(); }
 
 // ---- the network -----------------------------------------------------------------------------
 
-Task<UserApi::Where> UserApi::where() {
+Task<UserApi::Where> UserApi::where(std::optional<ProjectId> project) {
   Where out;
-  const auto git =
-      co_await caller_.call_any<patrick::GitBase>(patrick::kRole, patrick::kProtocol, {});
+  const auto git = co_await caller_.call_any<patrick::GitBase>(patrick::kRole, patrick::kProtocol,
+                                                               {std::move(project)});
   if (git) out.git_base = git->url;
   const auto nodes = co_await caller_.call_any<seer::ListNodes>(seer::kRole, seer::kProtocol,
                                                                 {std::string(substrate::kRole)});
@@ -467,7 +469,7 @@ Task<Result<Json>> UserApi::register_project(http::Request& request) {
   CO_TRY_SYNC(const auto registration, auth::open_registration(record));
   CO_TRY_STATUS(
       caller_.call_any<auth::Register>(auth::kRole, auth::kProtocol, {std::move(record)}));
-  co_return to_json(registration, co_await where());
+  co_return to_json(registration, co_await where(registration.project()));
 }
 
 Task<Result<Json>> UserApi::list_projects(http::Request& request) {
@@ -476,10 +478,16 @@ Task<Result<Json>> UserApi::list_projects(http::Request& request) {
   ask.after = ProjectId(http::query_value(request.query, "after").value_or(""));
   ask.limit = static_cast<std::uint32_t>(std::min<std::uint64_t>(limit, 100));
   CO_TRY(const auto found, caller_.call_any<auth::ListProjects>(auth::kRole, auth::kProtocol, ask));
-  const Where at = co_await where();
+  Where at = co_await where();
+  const bool one_host = caller_.peers_with_role(patrick::kRole).size() <= 1;
   Json projects = Json::array();
   for (const auto& one : found.registrations) {
     CO_TRY_SYNC(const auto registration, auth::open_registration(one));
+    if (!one_host) {
+      const auto git = co_await caller_.call_any<patrick::GitBase>(
+          patrick::kRole, patrick::kProtocol, {registration.project()});
+      at.git_base = git ? git->url : "";
+    }
     projects.push_back(to_json(registration, at));
   }
   co_return Json{{"projects", std::move(projects)}};
@@ -490,7 +498,7 @@ Task<Result<Json>> UserApi::get_project(http::Request& request) {
   CO_TRY(const auto found,
          caller_.call_any<auth::GetProject>(auth::kRole, auth::kProtocol, {project}));
   CO_TRY_SYNC(const auto registration, auth::open_registration(found.registration));
-  Json out = to_json(registration, co_await where());
+  Json out = to_json(registration, co_await where(project));
   const auto pointer = co_await caller_.call_any<tns::GetPointer>(
       tns::kRole, tns::kProtocol, {project, std::string(kMainBranch)});
   if (pointer) {
@@ -515,7 +523,7 @@ Task<Result<Json>> UserApi::list_builds(http::Request& request) {
          caller_.call_any<patrick::ListJobs>(patrick::kRole, patrick::kProtocol, std::move(ask)));
   Json builds = Json::array();
   for (const auto& job : found.jobs) builds.push_back(node::to_json(job));
-  co_return Json{{"builds", std::move(builds)}};
+  co_return Json{{"builds", std::move(builds)}, {"stale", found.stale.has_value()}};
 }
 
 Task<Result<Json>> UserApi::get_build(http::Request& request) {

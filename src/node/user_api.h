@@ -67,7 +67,8 @@ class UserApi {
   Task<Result<Json>> list_nodes(http::Request& request);
   Task<Result<Json>> document(http::Request& request);
 
-  Task<Where> where();
+  // With a project: where its repositories are; without, where those of a new one would be.
+  Task<Where> where(std::optional<ProjectId> project = {});
   Json to_json(const auth::Registration& registration, const Where& where) const;
 
   runtime::Loop& loop_;

@@ -140,7 +140,7 @@ Status check_service(std::string_view service) {
 }
 
 bool is_single(std::string_view service) {
-  return service == auth::kRole || service == patrick::kRole;
+  return service == auth::kRole;
 }
 
 Json services_json() {

@@ -21,7 +21,7 @@ struct NodePlan {
   std::string name;
   std::vector<std::string> services = {};  // none: a client, by which tools speak to the others
   std::uint16_t p2p_port = 0;              // 0: a free one each time
-  bool joined = false;                     // a tns node that came when others decided already
+  bool joined = false;  // a tns node or patrick that came when others decided already
   friend bool operator==(const NodePlan&, const NodePlan&) = default;
 };
 // auth, seer, tns, patrick, two hoarders, two monkeys, two substrates, and dream's own client.

@@ -59,7 +59,7 @@ TEST(Plan, SaysWhatIsWrongWithAWish) {
   EXPECT_THAT(why({.bind = {"auth@80/http"}}), HasSubstr("substrate@80/http"));
   EXPECT_THAT(why({.bind = {"auth@80/https"}}), HasSubstr("http, api, dns, p2p or copies"));
   EXPECT_THAT(why({.bind = {"nobody@80/p2p"}}), HasSubstr("no such node"));
-  EXPECT_THAT(why({.copies = {{"patrick", 2}}}), HasSubstr("one home"));
+  EXPECT_THAT(why({.copies = {{"auth", 2}}}), HasSubstr("one home"));
   EXPECT_THAT(why({.copies = {{"hoarder", 1000}}}), HasSubstr("at most 64"));
   EXPECT_THAT(why({.enable = {"tns"}, .disable = {"tns"}}), HasSubstr("both"));
 }

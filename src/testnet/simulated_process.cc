@@ -1,5 +1,6 @@
 #include "testnet/simulated_process.h"
 
+#include <algorithm>
 #include <limits>
 
 namespace tau::testnet {
@@ -51,6 +52,15 @@ void SimulatedProcess::power_cut() {
 
 void SimulatedProcess::power_on() {
   for (const auto& [folder, disk] : disks_) disk->fail_writes(Error(ErrorCode::unavailable, ""), 0);
+}
+
+ScriptedGit& SimulatedProcess::git_of(const std::string& node) {
+  const auto it = std::ranges::find_if(gits_, [&](const auto& one) {
+    return one.first.find("/" + node + "/") != std::string::npos ||
+           one.first.starts_with(node + "/");
+  });
+  CHECK(it != gits_.end());
+  return *it->second;
 }
 
 }  // namespace tau::testnet

@@ -51,6 +51,7 @@ class SimulatedProcess final : public node::Process {
   process::SimulatedRunner& programs() { return programs_; }
   // The repositories of the last patrick that was made; a folder keeps its own.
   ScriptedGit& git() { return *git_; }
+  ScriptedGit& git_of(const std::string& node);  // of several patricks
 
  private:
   runtime::VirtualLoop& loop_;

@@ -136,6 +136,7 @@ Status Universe::make_nodes() {
   for (const NodePlan& plan : options_.plan) {
     TRY(auto mine, identity(plan));
     if (has(plan.services, tns::kRole) && !plan.joined) voters_.push_back(mine.id().str());
+    if (has(plan.services, patrick::kRole) && !plan.joined) patricks_.push_back(mine.id().str());
     identities.push_back(std::move(mine));
   }
   for (std::size_t i = 0; i < identities.size(); ++i)
@@ -156,6 +157,7 @@ Status Universe::make_node(const NodePlan& plan, p2p::NodeIdentity identity) {
   options.data = options_.data / plan.name / "data";
   options.monkey_cache = options_.build_cache;
   options.consensus_voters = voters_;
+  options.consensus_patricks = patricks_;
   options.log_level = options_.log_level;
   options.p2p_listen = {fmt::format("/ip4/127.0.0.1/tcp/{}", plan.p2p_port)};
   options.dns_listen.reset();
@@ -175,7 +177,9 @@ Status Universe::make_node(const NodePlan& plan, p2p::NodeIdentity identity) {
     }
     options.dns_listen = at;
   }
-  if (has(plan.services, patrick::kRole)) options.api_listen = api_endpoint();
+  if (has(plan.services, patrick::kRole))
+    options.api_listen =
+        before(patrick::kRole) == 0 ? api_endpoint() : net::Endpoint{"127.0.0.1", 0};
   const p2p::Admission admission(root_->public_key(), identity.certificate());
   auto world = std::make_unique<FaultyProcess>(process_, faults_, identity.id());
   auto made = std::make_unique<node::Node>(*world, plan.name, std::move(options),
@@ -312,7 +316,7 @@ Task<Result<Universe::NodeView>> Universe::add(NodePlan plan) {
   const Busy busy(*this);
   for (const std::string& service : plan.services) {
     CO_TRY_SYNC_STATUS(check_service(service));
-    if (!is_single(service) && service != tns::kRole) continue;
+    if (!is_single(service) && service != tns::kRole && service != patrick::kRole) continue;
     const auto killed = std::ranges::find_if(members_, [&](const auto& member) {
       return member->killed && has(member->plan.services, service) &&
              (plan.name.empty() || plan.name == member->plan.name);
@@ -351,9 +355,11 @@ Task<Result<Universe::NodeView>> Universe::add(NodePlan plan) {
 
 Task<Result<Universe::NodeView>> Universe::add_new(NodePlan plan) {
   CO_TRY_SYNC(auto mine, identity(plan));
-  if (has(plan.services, tns::kRole)) {
-    plan.joined = !voters_.empty();
-    if (!plan.joined) voters_ = {mine.id().str()};
+  for (const auto& [service, founders] :
+       {std::pair(tns::kRole, &voters_), std::pair(patrick::kRole, &patricks_)}) {
+    if (!has(plan.services, service)) continue;
+    plan.joined = plan.joined || !founders->empty();
+    if (founders->empty()) *founders = {mine.id().str()};
   }
   CO_TRY_SYNC_STATUS(make_node(plan, std::move(mine)));
   options_.plan.push_back(plan);

@@ -160,7 +160,7 @@ class Universe {
   Faults faults_;
   std::vector<std::unique_ptr<Member>> members_;
   std::optional<crypto::KeyPair> root_;
-  std::vector<std::string> voters_;  // of tns
+  std::vector<std::string> voters_, patricks_;  // who founded tns, and the list of jobs
   std::uint16_t http_port_ = 0;
   std::optional<Duration> ready_after_;
   bool started_ = false;

@@ -275,6 +275,60 @@ TEST_F(ThreeTnsUniverseTest, AMinorityOfTnsPublishesNothingAndServesOn) {
   EXPECT_TRUE(wait_until(60s, [&] { return ask(substrates()[0]) == "too few agree"; }));
 }
 
+class ThreePatricksUniverseTest : public UniverseTest {
+ protected:
+  ThreePatricksUniverseTest() : UniverseTest(options()) {}
+  static UniverseOptions options() {
+    UniverseOptions options;
+    options.plan = lay_out({.copies = {{"patrick", 3}}})->nodes;
+    return options;
+  }
+  // The project's repositories are at the second of them.
+  Status push_there(const std::string& repository, Tree tree) {
+    const auto pushed = runtime::block_on(
+        loop, process.git_of("patrick-2")
+                  .push(registration.project(), repository, "main", std::move(tree)));
+    if (pushed) return {};
+    return fail(pushed.error());
+  }
+};
+
+TEST_F(ThreePatricksUniverseTest, WhatWasAcceptedGoesLiveWhicheverPatrickDies) {
+  ASSERT_TRUE(register_project());
+  ASSERT_TRUE(push_there("config", config()));
+  ASSERT_TRUE(push_there("code", code("pong")));
+  ASSERT_TRUE(wait_until(30s, [&] { return ask(substrates()[0]) == "pong"; }));
+  for (const std::string name : {"patrick", "patrick-2", "patrick-3"}) {
+    // One of them leads. The one that took the push is killed, too, with its repositories.
+    ASSERT_TRUE(push_there("code", code("without " + name)));
+    ASSERT_TRUE(runtime::block_on(loop, universe.kill(name)));
+    for (const auto& at : substrates())
+      EXPECT_TRUE(wait_until(60s, [&] { return ask(at) == "without " + name; }))
+          << name << ": " << ask(at);
+    const auto again = runtime::block_on(loop, universe.add({name, {"patrick"}}));
+    ASSERT_TRUE(again) << again.error().to_string();
+    ASSERT_TRUE(wait_until(10s, [&] { return (*universe.find(name))->decides(); }));
+  }
+}
+
+TEST_F(ThreePatricksUniverseTest, ABuildOutlivesWhicheverPatrickDies) {
+  ASSERT_TRUE(register_project());
+  ASSERT_TRUE(push_there("config", config()));
+  ASSERT_TRUE(push_there("code", code("pong")));
+  ASSERT_TRUE(wait_until(30s, [&] { return ask(substrates()[0]) == "pong"; }));
+  for (const std::string name : {"patrick", "patrick-3", "patrick-2"}) {
+    ASSERT_TRUE(push_there("code", code("while " + name + " dies")));
+    (void)runtime::block_on(loop, runtime::sleep_for(300ms));  // it is being built
+    ASSERT_TRUE(runtime::block_on(loop, universe.kill(name)));
+    for (const auto& at : substrates())
+      EXPECT_TRUE(wait_until(60s, [&] { return ask(at) == "while " + name + " dies"; }))
+          << name << ": " << ask(at);
+    const auto again = runtime::block_on(loop, universe.add({name, {"patrick"}}));
+    ASSERT_TRUE(again) << again.error().to_string();
+    ASSERT_TRUE(wait_until(10s, [&] { return (*universe.find(name))->decides(); }));
+  }
+}
+
 // What is kept, in a folder of the real disk; the databases are the simulated world's.
 class KeptUniverseTest : public ::testing::Test {
  protected:

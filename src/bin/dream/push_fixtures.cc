@@ -76,6 +76,17 @@ struct Target {
   std::string id;  // in the universe
 };
 
+// Where the repository is: at one patrick of several.
+Result<std::string> url_of(const Target& target, const std::string& repository) {
+  for (const Json& one : target.about.value("repositories", Json::array()))
+    if (one.value("name", "") == repository && one.contains("url"))
+      return one["url"].get<std::string>();
+  return fail(
+      ErrorCode::unavailable,
+      "the patrick that hosts repository " + repository +
+          " of this project does not run: nobody takes a push of it (dream inject patrick)");
+}
+
 Result<Target> target_of(Work& work, const cli::ProjectFolder& project) {
   auto known = work.cloud.get("/projects/" + cli::url_encode(project.id));
   if (known) return Target{*std::move(known), project.id};
@@ -188,11 +199,6 @@ Result<int> push(Work& work, const std::vector<std::string>& repositories) {
                             "code/",
                             fs::absolute(work.options.path).string()));
   TRY(const auto project, cli::find_project(work.options.path));
-  TRY(const Json network, work.cloud.get("/network"));
-  const std::string git_base = network.value("git_base", "");
-  if (git_base.empty())
-    return fail(ErrorCode::unavailable,
-                "the universe has no live patrick: nobody takes a push (dream inject patrick)");
   for (const auto* other : {"websites", "libraries"})
     if (fs::exists(project.root / other, ec) && !fs::is_empty(project.root / other, ec))
       work.terminal.say(fmt::format("{}/ stays here: projects consist of config and code", other));
@@ -202,7 +208,7 @@ Result<int> push(Work& work, const std::vector<std::string>& repositories) {
   for (const std::string& name : repositories) {
     if (!fs::is_directory(project.root / name, ec))
       return fail(ErrorCode::not_found, (project.root / name).string() + " is not there");
-    const std::string url = fmt::format("{}/{}/{}.git", git_base, target.id, name);
+    TRY(const std::string url, url_of(target, name));
     const bool own = target.id == project.id && fs::exists(project.root / name / ".git", ec);
     const bool another_id = name == "config" && target.id != project.id;
     TRY(const Pushed pushed,

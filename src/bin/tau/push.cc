@@ -53,8 +53,18 @@ struct Pushed {
   bool moved = false;
 };
 
+// Where the repository is: at one patrick of several.
+Result<std::string> url_of(const Json& about, const std::string& repository) {
+  for (const Json& one : about.value("repositories", Json::array()))
+    if (one.value("name", "") == repository && one.contains("url"))
+      return one["url"].get<std::string>();
+  return fail(ErrorCode::unavailable,
+              "the patrick that hosts repository " + repository +
+                  " of this project is not there: nobody takes a push of it now");
+}
+
 Result<Pushed> push_both(Machine& machine, const Terminal& terminal, const ProjectFolder& project,
-                         const std::string& git_base, const std::string& message) {
+                         const Json& about, const std::string& message) {
   // Code first: a build in between then sees code that nothing uses yet, not a function without
   // code.
   WorkTree trees[] = {{machine, project.code()}, {machine, project.config()}};
@@ -70,7 +80,8 @@ Result<Pushed> push_both(Machine& machine, const Terminal& terminal, const Proje
     TRY(const bool committed, tree.commit_all(message));
     TRY(const std::string head, tree.head());
     if (head.empty()) continue;  // an empty repository: nothing to push
-    TRY_STATUS(tree.set_origin(git_base + "/" + project.id + "/" + tree.name() + ".git"));
+    TRY(const std::string url, url_of(about, tree.name()));
+    TRY_STATUS(tree.set_origin(url));
     TRY(const std::string said, tree.push(pushed.branch));
     const bool moved = said.find("Everything up-to-date") == said.npos;
     pushed.moved = pushed.moved || moved;
@@ -87,13 +98,9 @@ Result<Pushed> push_both(Machine& machine, const Terminal& terminal, const Proje
 
 Result<int> push_project(Machine& machine, Cloud& cloud, const Terminal& terminal,
                          const ProjectFolder& project, const PushOptions& options) {
-  TRY(const Json network, cloud.get("/network"));
-  const std::string git_base = network.value("git_base", "");
-  if (git_base.empty())
-    return fail(ErrorCode::unavailable, "the cloud has no live patrick: nobody takes a push now");
   TRY(const Json about, cloud.get("/projects/" + url_encode(project.id)));
   TRY(const Pushed pushed,
-      push_both(machine, terminal, project, git_base,
+      push_both(machine, terminal, project, about,
                 options.message.empty() ? "Change by tau push" : options.message));
 
   TRY(const Json builds, cloud.get("/projects/" + url_encode(project.id) + "/builds?limit=100"));

@@ -83,9 +83,11 @@ class ArtifactsTest : public ::testing::Test {
   FakeEngine engine_;
   runtime::TaskGroup log_tasks_{loop_};
   std::string logged_;
-  BuildLog log_{loop_, [this](std::string text) -> Task<Status> {
+  BuildLog log_{loop_, [this](std::string text, std::uint64_t) -> Task<Result<std::uint64_t>> {
                   logged_ += text;
-                  return [](Status done) -> Task<Status> { co_return done; }(Status{});
+                  return [](std::uint64_t has) -> Task<Result<std::uint64_t>> {
+                    co_return has;
+                  }(logged_.size());
                 }};
 };
 

@@ -2,6 +2,7 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <optional>
 
 namespace tau::monkey {
@@ -91,13 +92,13 @@ void LineCutter::end() {
 
 void BuildLog::line(std::string_view text) {
   const std::string safe = harmless(text);
-  if (finished_) return;
-  if (waiting_.size() + safe.size() + 1 > kWaitingBytesMax) {
+  if (finished_ || text_.size() >= kTextBytesMax) return;
+  if (text_.size() - sent_ + safe.size() + 1 > kWaitingBytesMax) {
     left_out_ += safe.size() + 1;
     return;
   }
-  waiting_ += safe;
-  waiting_ += '\n';
+  text_ += safe;
+  text_ += '\n';
   changed_.notify_all();
 }
 
@@ -112,7 +113,7 @@ void BuildLog::finish() {
 
 Task<Status> BuildLog::gather() {
   const TimePoint until = loop_.now() + kGatherTime;
-  while (!finished_ && waiting_.size() < kPieceBytesMax && loop_.now() < until) {
+  while (!finished_ && text_.size() - sent_ < kPieceBytesMax && loop_.now() < until) {
     const auto woken = co_await runtime::with_deadline(until - loop_.now(), "log", changed_.wait());
     if (!woken && woken.error().code() == ErrorCode::cancelled) co_return woken;
   }
@@ -122,27 +123,29 @@ Task<Status> BuildLog::gather() {
 Task<void> BuildLog::run() {
   std::optional<TimePoint> failing_since;
   for (;;) {
-    while (waiting_.empty() && left_out_ == 0 && !finished_) {
+    while (all_sent() && !finished_) {
       if (!co_await changed_.wait()) co_return;
     }
-    if (waiting_.empty() && left_out_ == 0) co_return;
+    if (all_sent()) co_return;
     if (!co_await gather()) co_return;
-    if (waiting_.empty())
-      waiting_ = fmt::format("({} bytes of log left out here)\n", std::exchange(left_out_, 0));
-    std::string piece = waiting_.substr(0, kPieceBytesMax);
+    if (sent_ >= text_.size())
+      text_ += fmt::format("({} bytes of log left out here)\n", std::exchange(left_out_, 0));
+    std::string piece = text_.substr(sent_, kPieceBytesMax);
     // Whole lines, so that no character is torn.
-    if (piece.size() < waiting_.size()) piece.resize(piece.rfind('\n') + 1);
-    waiting_.erase(0, piece.size());
-    const Status sent = co_await send_(piece);
-    if (sent) {
+    if (sent_ + piece.size() < text_.size()) piece.resize(piece.rfind('\n') + 1);
+    const auto has = co_await send_(std::move(piece), sent_);
+    // One that has less than was sent before is sent that again; one that stays where it is, not
+    // for ever.
+    const bool went_on = has && *has != sent_;
+    if (has) sent_ = std::min<std::uint64_t>(*has, text_.size());
+    if (went_on) {
       failing_since.reset();
       continue;
     }
-    const auto code = sent.error().code();
+    const auto code = has ? ErrorCode::unavailable : has.error().code();
     const bool passing = code == ErrorCode::unavailable || code == ErrorCode::deadline_exceeded;
     if (!failing_since) failing_since = loop_.now();
     if (!passing || loop_.now() - *failing_since >= kPatience) co_return;
-    waiting_.insert(0, piece);  // rather twice than not at all
     if (!co_await runtime::sleep_for(kRetryTime)) co_return;
   }
 }

@@ -46,16 +46,21 @@ struct Shipped {
     return out;
   }
 };
-Task<Status> ship(runtime::Loop& loop, Shipped& to, std::string text) {
+Task<Result<std::uint64_t>> ship(runtime::Loop& loop, Shipped& to, std::string text,
+                                 std::uint64_t offset) {
   if (to.fail_first-- > 0) co_return fail(ErrorCode::unavailable, "patrick restarts");
+  const std::uint64_t has = to.all().size();
+  if (offset != has) co_return has;
   to.pieces.emplace_back(loop.now(), std::move(text));
-  co_return Status{};
+  co_return has + to.pieces.back().second.size();
 }
 
 TEST(BuildLog, GathersLinesForAMomentAndFlushesAtTheEnd) {
   runtime::VirtualLoop loop;
   Shipped shipped;
-  BuildLog log(loop, [&](std::string text) { return ship(loop, shipped, std::move(text)); });
+  BuildLog log(loop, [&](std::string text, std::uint64_t offset) {
+    return ship(loop, shipped, std::move(text), offset);
+  });
   runtime::TaskGroup group(loop);
   group.spawn(log.run());
   log.line("ping", "one");
@@ -76,7 +81,9 @@ TEST(BuildLog, KeepsItsBoundsAndOutlastsAShortAbsence) {
   runtime::VirtualLoop loop;
   Shipped shipped;
   shipped.fail_first = 2;
-  BuildLog log(loop, [&](std::string text) { return ship(loop, shipped, std::move(text)); });
+  BuildLog log(loop, [&](std::string text, std::uint64_t offset) {
+    return ship(loop, shipped, std::move(text), offset);
+  });
   for (int i = 0; i < 2000; ++i) log.line(std::string(1000, 'x'));
   runtime::TaskGroup group(loop);
   group.spawn(log.run());
@@ -85,6 +92,25 @@ TEST(BuildLog, KeepsItsBoundsAndOutlastsAShortAbsence) {
   for (const auto& piece : shipped.pieces) EXPECT_LE(piece.second.size(), 64u << 10);
   EXPECT_LE(shipped.all().size(), BuildLog::kWaitingBytesMax + 100);
   EXPECT_NE(shipped.all().find("bytes of log left out here"), std::string::npos);
+}
+
+TEST(BuildLog, APatrickThatLacksSomethingGetsItAgain) {
+  runtime::VirtualLoop loop;
+  Shipped shipped;
+  BuildLog log(loop, [&](std::string text, std::uint64_t offset) {
+    return ship(loop, shipped, std::move(text), offset);
+  });
+  runtime::TaskGroup group(loop);
+  group.spawn(log.run());
+  log.line("one");
+  (void)runtime::block_on(loop, runtime::sleep_for(std::chrono::seconds(1)));
+  EXPECT_EQ(shipped.all(), "one\n");
+  shipped.pieces.clear();  // another patrick, which has nothing of it
+  log.line("two");
+  log.finish();
+  runtime::block_on(loop, group.join());
+  EXPECT_EQ(shipped.all(), "one\ntwo\n");
+  EXPECT_EQ(log.sent(), 8u);
 }
 
 }  // namespace

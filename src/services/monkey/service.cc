@@ -183,13 +183,29 @@ Task<void> Service::work(Taken taken) {
   changed_.notify_all();
 }
 
-Task<Status> append_log(command::Caller& caller, PeerId patrick, JobId job, std::uint64_t fence,
-                        std::string text) {
-  CO_TRY(const auto done,
-         caller.call<patrick::AppendLog>(patrick, patrick::kProtocol,
-                                         {std::move(job), fence, std::move(text)}));
-  (void)done;
-  co_return Status{};
+// Who leads may have died, or leads no more: then another does, or will in a moment.
+template <class C>
+Task<Result<typename C::Response>> Service::ask(Taken& taken, typename C::Request request,
+                                                Duration deadline) {
+  const PeerId first = taken.patrick;
+  auto answer = co_await caller_.call<C>(first, patrick::kProtocol, request, deadline);
+  if (answer || !passing(answer.error())) co_return answer;
+  for (const PeerId& other : caller_.peers_with_role(patrick::kRole)) {
+    if (other == first) continue;
+    auto next = co_await caller_.call<C>(other, patrick::kProtocol, request, deadline);
+    if (!next && passing(next.error())) continue;
+    taken.patrick = other;
+    co_return next;
+  }
+  co_return answer;
+}
+
+Task<Result<std::uint64_t>> Service::append_log(Taken& taken, std::string text,
+                                                std::uint64_t offset) {
+  const std::uint64_t end = offset + text.size();
+  CO_TRY(const auto kept,
+         ask<patrick::AppendLog>(taken, {taken.job.id, taken.fence, std::move(text), offset}));
+  co_return kept.size.value_or(end);
 }
 
 // Builds under the lease: when it is lost, the build is cancelled, and nobody is told anything.
@@ -197,8 +213,8 @@ Task<void> Service::build_under_lease(Taken taken) {
   runtime::Scope& outer = co_await runtime::current_scope();
   log_.info(
       fmt::format("job {} (seq {}, {})", taken.job.id.str(), taken.job.seq, taken.job.branch));
-  BuildLog log(loop_, [this, &taken](std::string text) {
-    return append_log(caller_, taken.patrick, taken.job.id, taken.fence, std::move(text));
+  BuildLog log(loop_, [this, &taken](std::string text, std::uint64_t offset) {
+    return append_log(taken, std::move(text), offset);
   });
   std::optional<Result<codec::Cid>> outcome;
   {
@@ -218,24 +234,24 @@ Task<void> Service::build_under_lease(Taken taken) {
     if (!*outcome) log.line("failed: " + outcome->error().message().substr(0, 200));
     log.finish();
     co_await beside.join();
-    co_await report(taken, std::move(*outcome));
+    co_await report(taken, std::move(*outcome), log.sent());
     co_await renewing.stop();
   }
 }
 
 // A renewal stays open at patrick for a third of the lease: so it learns within a moment that the
-// job was cancelled or is another's. While patrick can't be reached, the build goes on for a while
-// beyond the lease: a patrick that restarts finds it, and confirm() comes before anything is
-// published.
-Task<void> Service::renew(const Taken& taken, runtime::Scope& build) {
+// job was cancelled or is another's. While no patrick can be reached that leads, the build goes on
+// for a while beyond the lease: a patrick that restarts finds it, and confirm() comes before
+// anything is published.
+Task<void> Service::renew(Taken& taken, runtime::Scope& build) {
   const Duration every = std::max<Duration>(taken.lease / 3, 100ms);
   const auto every_ms = static_cast<std::uint32_t>(every / 1ms);
   TimePoint good_until = loop_.now() + taken.lease;
   bool silent = false;
   for (;;) {
     const TimePoint asked = loop_.now();
-    const auto renewed = co_await caller_.call<patrick::RenewLease>(
-        taken.patrick, patrick::kProtocol, {taken.job.id, taken.fence, every_ms, {}}, 2 * every);
+    const auto renewed = co_await ask<patrick::RenewLease>(
+        taken, {taken.job.id, taken.fence, every_ms, {}}, 2 * every);
     if (renewed) {
       if (std::exchange(silent, false))
         log_.info("job " + taken.job.id.str() + ": patrick is back, and the lease holds");
@@ -259,11 +275,11 @@ Task<void> Service::renew(const Taken& taken, runtime::Scope& build) {
 
 // The last look before publishing: patrick writes down that this monkey publishes, or says that the
 // job is not its any more. Then everything built is dropped.
-Task<Status> Service::confirm(const Taken& taken) {
+Task<Status> Service::confirm(Taken& taken) {
   const TimePoint give_up = loop_.now() + taken.lease + kPersistence;
   for (;;) {
-    const auto confirmed = co_await caller_.call<patrick::RenewLease>(
-        taken.patrick, patrick::kProtocol, {taken.job.id, taken.fence, {}, true});
+    const auto confirmed =
+        co_await ask<patrick::RenewLease>(taken, {taken.job.id, taken.fence, {}, true});
     if (confirmed) co_return Status{};
     if (!passing(confirmed.error()) || loop_.now() >= give_up) {
       log_.info("job " + taken.job.id.str() +
@@ -274,7 +290,7 @@ Task<Status> Service::confirm(const Taken& taken) {
   }
 }
 
-Task<Result<codec::Cid>> Service::build_and_publish(const Taken& taken, BuildLog& log) {
+Task<Result<codec::Cid>> Service::build_and_publish(Taken& taken, BuildLog& log) {
   const patrick::Job& job = taken.job;
   CO_TRY(const auto permit, slots_.acquire());
   CO_TRY_SYNC(auto registration, auth::open_registration(job.registration));
@@ -368,10 +384,11 @@ Task<Status> Service::publish(const Taken& taken, const Receipt& receipt,
   }
 }
 
-Task<void> Service::report(const Taken& taken, Result<codec::Cid> outcome) {
+Task<void> Service::report(Taken& taken, Result<codec::Cid> outcome, std::uint64_t log_bytes) {
   patrick::FinishJob::Request request;
   request.job = taken.job.id;
   request.fence = taken.fence;
+  request.log_bytes = log_bytes;
   if (outcome) {
     request.deployment = *outcome;
   } else {
@@ -386,8 +403,7 @@ Task<void> Service::report(const Taken& taken, Result<codec::Cid> outcome) {
             (outcome ? outcome->to_string() : "failed: " + outcome.error().message()));
   const TimePoint give_up = loop_.now() + kPersistence;
   for (;;) {
-    const auto done =
-        co_await caller_.call<patrick::FinishJob>(taken.patrick, patrick::kProtocol, request);
+    const auto done = co_await ask<patrick::FinishJob>(taken, request);
     if (done || !passing(done.error()) || loop_.now() >= give_up) {
       if (!done) log_.warning("report job " + taken.job.id.str() + ": " + done.error().to_string());
       co_return;

@@ -53,8 +53,8 @@ class Service {
   patrick::Bid bid() const;                           // what it offers now
 
  private:
-  struct Taken {  // a job and the right to it
-    PeerId patrick;
+  struct Taken {     // a job and the right to it
+    PeerId patrick;  // that answered last: who leads the others
     p2p::NodeSigned signed_job;
     patrick::Job job;
     std::uint64_t fence = 0;
@@ -65,14 +65,19 @@ class Service {
   Task<void> serve(PeerId patrick);
   Task<void> work(Taken taken);
   Task<void> build_under_lease(Taken taken);
-  Task<Result<codec::Cid>> build_and_publish(const Taken& taken, BuildLog& log);
+  Task<Result<codec::Cid>> build_and_publish(Taken& taken, BuildLog& log);
   static Task<void> compile_ahead(ArtifactMaker& artifacts, std::vector<BuiltFunction> functions,
                                   BuildLog& log, std::optional<codec::Cid>& compiled);
-  Task<void> renew(const Taken& taken, runtime::Scope& build);
+  // By the patrick that leads: the one that answered last, else another. The rest as call().
+  template <class C>
+  Task<Result<typename C::Response>> ask(Taken& taken, typename C::Request request,
+                                         Duration deadline = C::kDeadline);
+  Task<Result<std::uint64_t>> append_log(Taken& taken, std::string text, std::uint64_t offset);
+  Task<void> renew(Taken& taken, runtime::Scope& build);
   Task<Result<std::vector<PeerId>>> hold(codec::Cid deployment);
-  Task<Status> confirm(const Taken& taken);
+  Task<Status> confirm(Taken& taken);
   Task<Status> publish(const Taken& taken, const Receipt& receipt, tns::HostsDigest answered);
-  Task<void> report(const Taken& taken, Result<codec::Cid> outcome);
+  Task<void> report(Taken& taken, Result<codec::Cid> outcome, std::uint64_t log_bytes);
 
   runtime::Loop& loop_;
   p2p::Host& host_;

@@ -80,10 +80,10 @@ class FakePatrick {
     lease_lost = true;
     changed_.notify_all();
   }
-  Task<Result<command::Empty>> handle(command::Peer, patrick::AppendLog::Request r) {
+  Task<Result<patrick::AppendLog::Response>> handle(command::Peer, patrick::AppendLog::Request r) {
     if (r.text.size() > (64u << 10)) co_return fail(ErrorCode::invalid_argument, "too long");
     log += r.text;
-    co_return command::Empty{};
+    co_return patrick::AppendLog::Response{r.offset.value_or(0) + r.text.size()};
   }
   Task<Result<command::Empty>> handle(command::Peer, patrick::FinishJob::Request r) {
     if (deaf) co_return fail(ErrorCode::unavailable, "restarting");

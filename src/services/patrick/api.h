@@ -117,7 +117,9 @@ inline constexpr std::size_t kWarmMax = 32;  // 2 KiB a poll
 Status check_bid(const Bid& bid);
 
 // Waits up to wait_ms for a job; a new poll with a bid ends this monkey's older ones. The lease
-// ends lease_ms after the last RenewLease. Errors: resource_exhausted (64 polls wait already).
+// ends lease_ms after the last RenewLease. Jobs are given by the patrick that leads; a poll at
+// another waits there, for the case that it comes to lead. Errors: resource_exhausted (64 polls
+// wait already).
 struct TakeJob {
   static constexpr std::string_view kName = "take_job";
   static constexpr command::Callers kCallers = command::callers("monkey");
@@ -144,7 +146,7 @@ struct TakeJob {
 
 // Renews at once; then waits up to wait_ms, so that a monkey learns in a moment that it lost the
 // job. Errors: aborted (the lease is another's now, or the job was cancelled or superseded: stop
-// building).
+// building), unavailable (this patrick does not lead, or not any more: ask the others).
 struct RenewLease {
   static constexpr std::string_view kName = "renew_lease";
   static constexpr command::Callers kCallers = command::callers("monkey");
@@ -165,8 +167,11 @@ struct RenewLease {
   using Response = command::Empty;
 };
 
-// Appends to the build log. At most 64 KiB a call and 4 MiB a job; beyond that the log ends with a
-// line that says so.
+// Appends to the build log. At most 64 KiB a call and 4 MiB a lease; beyond that the log ends with
+// a line that says so. Answered when a majority of the patricks have it. A patrick that has less
+// than what comes before the piece takes nothing and says how much it has: the monkey goes on from
+// there. Errors: aborted (as RenewLease), unavailable (not the leader, or too few patricks are
+// there).
 struct AppendLog {
   static constexpr std::string_view kName = "append_log";
   static constexpr command::Callers kCallers = command::callers("monkey");
@@ -175,12 +180,18 @@ struct AppendLog {
     JobId job;
     std::uint64_t fence = 0;
     std::string text;
+    // Of the text, in what was written under this lease. Absent: it comes at the end.
+    std::optional<std::uint64_t> offset = std::nullopt;
     static constexpr auto fields() {
       return std::tuple{codec::field("job", &Request::job), codec::field("fence", &Request::fence),
-                        codec::field("text", &Request::text)};
+                        codec::field("text", &Request::text),
+                        codec::field("offset", &Request::offset)};
     }
   };
-  using Response = command::Empty;
+  struct Response {
+    std::optional<std::uint64_t> size;  // of what was written under this lease; where to go on
+    static constexpr auto fields() { return std::tuple{codec::field("size", &Response::size)}; }
+  };
 };
 
 // Ends a job, fsynced. Errors: aborted (an older fencing number).
@@ -193,16 +204,25 @@ struct FinishJob {
     std::uint64_t fence = 0;
     std::optional<codec::Cid> deployment;  // nothing: it failed
     std::string error;
+    std::optional<std::uint64_t> log_bytes = std::nullopt;  // that were written under this lease
     static constexpr auto fields() {
       return std::tuple{codec::field("job", &Request::job), codec::field("fence", &Request::fence),
                         codec::field("deployment", &Request::deployment),
-                        codec::field("error", &Request::error)};
+                        codec::field("error", &Request::error),
+                        codec::field("log_bytes", &Request::log_bytes)};
     }
   };
   using Response = command::Empty;
 };
 
-// Newest first.
+// In answers of a patrick to which no majority answered: what it knew, which may be old.
+struct Staleness {
+  std::optional<std::uint64_t> age_ms;  // at most; absent: not known
+  static constexpr auto fields() { return std::tuple{codec::field("age", &Staleness::age_ms)}; }
+};
+
+// Newest first. Everything that was acknowledged anywhere before the question is in it, unless it
+// says that it is stale.
 struct ListJobs {
   static constexpr std::string_view kName = "list_jobs";
   static constexpr command::Callers kCallers = command::kEveryMember;
@@ -217,11 +237,16 @@ struct ListJobs {
   };
   struct Response {
     std::vector<JobStatus> jobs;
-    static constexpr auto fields() { return std::tuple{codec::field("jobs", &Response::jobs)}; }
+    std::optional<Staleness> stale = std::nullopt;
+    static constexpr auto fields() {
+      return std::tuple{codec::field("jobs", &Response::jobs),
+                        codec::field("stale", &Response::stale)};
+    }
   };
 };
 
-// Waits up to wait_ms for the job to leave `unless_state`. Errors: not_found.
+// Waits up to wait_ms for the job to leave `unless_state`. Errors: not_found, unavailable (this
+// patrick does not know it, and no majority answers).
 struct GetJob {
   static constexpr std::string_view kName = "get_job";
   static constexpr command::Callers kCallers = command::kEveryMember;
@@ -238,7 +263,11 @@ struct GetJob {
   };
   struct Response {
     JobStatus job;
-    static constexpr auto fields() { return std::tuple{codec::field("job", &Response::job)}; }
+    std::optional<Staleness> stale = std::nullopt;
+    static constexpr auto fields() {
+      return std::tuple{codec::field("job", &Response::job),
+                        codec::field("stale", &Response::stale)};
+    }
   };
 };
 
@@ -378,19 +407,86 @@ struct NumberRollback {
   };
 };
 
-// Where the local provider's repositories are reached: "http://127.0.0.1:1422/git".
+// Where the local provider's repositories are reached: "http://127.0.0.1:1422/git". They are on the
+// disk of one patrick, the first that a project was pushed to; it is named when the project is.
+// Errors: unavailable (that patrick is not there, or hosts nothing that can be reached).
 struct GitBase {
   static constexpr std::string_view kName = "git_base";
   static constexpr command::Callers kCallers = command::kEveryMember;
   static constexpr Duration kDeadline = std::chrono::seconds(5);
-  using Request = command::Empty;
+  struct Request {
+    std::optional<ProjectId> project = std::nullopt;  // absent: of the patrick that is asked
+    static constexpr auto fields() {
+      return std::tuple{codec::field("project", &Request::project)};
+    }
+  };
   struct Response {
     std::string url;
     static constexpr auto fields() { return std::tuple{codec::field("url", &Response::url)}; }
   };
 };
 
-using Commands = command::List<TakeJob, RenewLease, AppendLog, FinishJob, ListJobs, GetJob, ReadLog,
-                               GitBase, CancelJob, RetryJob, NumberRollback>;
+// Between patricks: a piece of what a monkey wrote under a lease, in order; at most 64 KiB. One
+// that has less takes nothing; the answer says how much it has.
+struct CopyLog {
+  static constexpr std::string_view kName = "copy_log";
+  static constexpr command::Callers kCallers = command::callers(kRole);
+  static constexpr Duration kDeadline = std::chrono::seconds(2);
+  struct Request {
+    JobId job;
+    std::uint64_t fence = 0;
+    std::uint64_t offset = 0;
+    std::string text;
+    static constexpr auto fields() {
+      return std::tuple{codec::field("job", &Request::job), codec::field("fence", &Request::fence),
+                        codec::field("offset", &Request::offset),
+                        codec::field("text", &Request::text)};
+    }
+  };
+  struct Response {
+    std::uint64_t size = 0;
+    static constexpr auto fields() { return std::tuple{codec::field("size", &Response::size)}; }
+  };
+};
+
+// Between patricks: what one has of it, from `offset` on, at most 64 KiB.
+struct LogPiece {
+  static constexpr std::string_view kName = "log_piece";
+  static constexpr command::Callers kCallers = command::callers(kRole);
+  static constexpr Duration kDeadline = std::chrono::seconds(2);
+  struct Request {
+    JobId job;
+    std::uint64_t fence = 0;
+    std::uint64_t offset = 0;
+    static constexpr auto fields() {
+      return std::tuple{codec::field("job", &Request::job), codec::field("fence", &Request::fence),
+                        codec::field("offset", &Request::offset)};
+    }
+  };
+  struct Response {
+    std::string text;
+    static constexpr auto fields() { return std::tuple{codec::field("text", &Response::text)}; }
+  };
+};
+
+// Between patricks: fetches the archive of a commit from who asks, and answers when it is on the
+// disk, so that what was pushed can be built without the patrick that took it. Errors: those of the
+// content exchange.
+struct HoldSource {
+  static constexpr std::string_view kName = "hold_source";
+  static constexpr command::Callers kCallers = command::callers(kRole);
+  static constexpr Duration kDeadline = std::chrono::seconds(30);
+  struct Request {
+    codec::Cid archive;
+    static constexpr auto fields() {
+      return std::tuple{codec::field("archive", &Request::archive)};
+    }
+  };
+  using Response = command::Empty;
+};
+
+using Commands =
+    command::List<TakeJob, RenewLease, AppendLog, FinishJob, ListJobs, GetJob, ReadLog, GitBase,
+                  CancelJob, RetryJob, NumberRollback, CopyLog, LogPiece, HoldSource>;
 
 }  // namespace tau::patrick

@@ -29,6 +29,22 @@ std::unexpected<Error> not_found(const JobId& job) {
                                         std::to_string(kJobsKept) + " of a project are kept");
 }
 
+// About what a record takes in a snapshot.
+std::size_t size_of(const std::map<std::string, Source>& sources) {
+  std::size_t bytes = 0;
+  for (const auto& [name, source] : sources) bytes += name.size() + 130;
+  return bytes;
+}
+std::size_t size_of(const BranchRecord& b) { return 160 + b.branch.size() + size_of(b.sources); }
+std::size_t size_of(const JobRecord& r) {
+  std::size_t bytes = 600 + r.job.branch.size() + size_of(r.job.sources) + r.error.size() +
+                      r.job.registration.body.size();
+  for (const auto& name : r.missing) bytes += name.size() + 2;
+  if (r.log)
+    for (const auto& part : *r.log) bytes += part.note.size() + 40;
+  return bytes;
+}
+
 }  // namespace
 
 Status check_branch(std::string_view branch) {
@@ -75,20 +91,50 @@ JobStatus JobRecord::status() const {
   return s;
 }
 
-void Jobs::restore(BranchRecord branch) {
-  BranchKey key{branch.project, branch.branch};
-  branches_.insert_or_assign(std::move(key), std::move(branch));
+void JobRecord::note(std::string line) {
+  if (!log) log.emplace();
+  log->push_back({std::nullopt, std::nullopt, std::move(line)});
 }
 
-void Jobs::restore(JobRecord job, TimePoint now) {
+void JobRecord::close_log(std::optional<std::uint64_t> bytes, std::string line) {
+  if (!log) log.emplace();
+  log->push_back({fence, bytes, std::move(line)});
+}
+
+Jobs::State Jobs::state() const {
+  State state;
+  for (const auto& [key, branch] : branches_) state.branches.push_back(branch);
+  for (const auto& [id, job] : jobs_) state.jobs.push_back(job);
+  for (const auto& [project, host] : hosts_) state.hosts.push_back({project, host});
+  state.next_order = next_order_;
+  return state;
+}
+
+void Jobs::restore(State state) {
+  *this = Jobs();
+  for (const auto& branch : state.branches) put(branch);
   Change change;
-  change.jobs.push_back(std::move(job));
-  apply(change, now);
+  change.jobs = std::move(state.jobs);
+  apply(change);
+  for (auto& one : state.hosts)
+    hosts_.insert_or_assign(std::move(one.project), std::move(one.host));
+  next_order_ = std::max(next_order_, state.next_order);
 }
 
 const JobRecord* Jobs::find(const JobId& job) const {
   const auto it = jobs_.find(job);
   return it == jobs_.end() ? nullptr : &it->second;
+}
+
+std::vector<const JobRecord*> Jobs::building() const {
+  std::vector<const JobRecord*> found;
+  for (const auto& [order, id] : building_) found.push_back(&jobs_.at(id));
+  return found;
+}
+
+const PeerId* Jobs::host_of(const ProjectId& project) const {
+  const auto it = hosts_.find(project);
+  return it == hosts_.end() ? nullptr : &it->second;
 }
 
 const BranchRecord* Jobs::branch(const ProjectId& project, const std::string& name) const {
@@ -173,13 +219,20 @@ void Jobs::complete_borrowers(const BranchRecord& main, Change& change) const {
 
 void Jobs::drop_old(const ProjectId& project, Change& change) const {
   const auto it = by_project_.find(project);
-  if (it == by_project_.end() || it->second.size() < kJobsKept) return;
-  std::size_t over = it->second.size() + 1 - kJobsKept;
-  for (const auto& [order, id] : it->second) {
-    if (over == 0) break;
-    if (!jobs_.at(id).ended()) continue;
-    change.dropped.push_back(id);
-    --over;
+  if (it != by_project_.end() && it->second.size() >= kJobsKept) {
+    std::size_t over = it->second.size() + 1 - kJobsKept;
+    for (const auto& [order, id] : it->second) {
+      if (over == 0) break;
+      if (!jobs_.at(id).ended()) continue;
+      change.dropped.push_back(id);
+      --over;
+    }
+  }
+  std::size_t bytes = job_bytes_;
+  for (const auto& [order, id] : ended_) {
+    if (bytes <= kJobBytesMax) break;
+    bytes -= size_of(jobs_.at(id));
+    if (std::ranges::find(change.dropped, id) == change.dropped.end()) change.dropped.push_back(id);
   }
 }
 
@@ -206,6 +259,11 @@ Result<Jobs::Pushed> Jobs::push(const Push& push, const std::optional<Source>& s
       return fail(ErrorCode::resource_exhausted,
                   "project " + push.project.str() + " has had " + std::to_string(kBranchesMax) +
                       " branches, the most that are kept; push to one of them");
+    if (branch_bytes_ > kBranchBytesInAllMax)
+      return fail(ErrorCode::resource_exhausted,
+                  "all branches of this network together take more than " +
+                      std::to_string(kBranchBytesInAllMax >> 20) +
+                      " MiB; a push to one that is known is taken");
   }
 
   Pushed out;
@@ -222,6 +280,8 @@ Result<Jobs::Pushed> Jobs::push(const Push& push, const std::optional<Source>& s
       out.accepted = {newest->job.id, newest->job.seq, "already known"};
     return out;
   }
+  if (!source->archive.valid())
+    return fail(ErrorCode::aborted, "the branch moved meanwhile; push again");
   own.sources.insert_or_assign(push.repository, *source);
   ++own.seq;
 
@@ -241,6 +301,8 @@ Result<Jobs::Pushed> Jobs::push(const Push& push, const std::optional<Source>& s
                           ? "build " + std::to_string(own.seq) + " of branch " + push.branch +
                                 " accepted: job " + record.job.id.str()
                           : "job " + record.job.id.str() + " is " + waiting_note(record.missing);
+  record.note("[" + push.repository + " " + push.commit.substr(0, 12) +
+              " pushed: " + out.accepted.note + "]\n");
   drop_old(push.project, out.change);
   if (const JobRecord* older = waiting_of(key)) {
     JobRecord superseded = *older;
@@ -263,10 +325,14 @@ const JobRecord* Jobs::next() const {
   return nullptr;
 }
 
-Change Jobs::take(const PeerId& monkey, std::int64_t now_unix_ms) const {
+Result<Change> Jobs::take(const JobId& job, std::uint64_t fence, const PeerId& monkey,
+                          std::int64_t now_unix_ms) const {
+  const JobRecord* waiting = find(job);
+  if (!waiting) return not_found(job);
+  if (waiting->state != JobState::waiting || !waiting->missing.empty() || waiting->fence != fence)
+    return fail(ErrorCode::aborted,
+                "job " + job.str() + " is " + std::string(name_of(waiting->state)) + " by now");
   Change change;
-  const JobRecord* waiting = next();
-  if (!waiting) return change;
   JobRecord record = *waiting;
   record.state = JobState::building;
   record.monkey = monkey;
@@ -299,12 +365,6 @@ Status Jobs::check_lease(const JobId& job, const PeerId& monkey, std::uint64_t f
                                       std::to_string(fence) + "): stop building it");
 }
 
-Status Jobs::renew(const JobId& job, const PeerId& monkey, std::uint64_t fence, TimePoint now) {
-  TRY_STATUS(check_lease(job, monkey, fence));
-  leases_.insert_or_assign(job, now + lease_);
-  return {};
-}
-
 Result<Change> Jobs::begin_publishing(const JobId& job, const PeerId& monkey,
                                       std::uint64_t fence) const {
   TRY_STATUS(check_lease(job, monkey, fence));
@@ -326,14 +386,14 @@ Result<Change> Jobs::finish(const FinishJob::Request& end, const PeerId& monkey,
     return Change{};
   TRY_STATUS(check_lease(end.job, monkey, end.fence));
   JobRecord record = *known;
+  record.close_log(end.log_bytes, "");
   record.state = end.deployment ? JobState::succeeded : JobState::failed;
   record.deployment = end.deployment;
   record.error = end.error;
   if (!end.deployment && record.error.empty()) record.error = "the build failed without a reason";
   const JobRecord* newest = newest_of({record.job.project, record.job.branch});
   // Two pushes may be built at the same time, and the newer be live first: nothing is wrong.
-  if (!end.deployment && newest->job.seq > record.job.seq &&
-      newest->state == JobState::succeeded) {
+  if (!end.deployment && newest->job.seq > record.job.seq && newest->state == JobState::succeeded) {
     record.state = JobState::superseded;
     record.error = "job " + newest->job.id.str() + " of a newer push of this branch was live first";
   }
@@ -343,29 +403,32 @@ Result<Change> Jobs::finish(const FinishJob::Request& end, const PeerId& monkey,
   return change;
 }
 
-Change Jobs::expire(TimePoint now, std::int64_t now_unix_ms) const {
+Change Jobs::expire(const JobId& job, std::uint64_t fence, std::optional<std::uint64_t> log_bytes,
+                    std::int64_t now_unix_ms) const {
   Change change;
-  for (const auto& [id, until] : leases_) {
-    if (until > now) continue;
-    JobRecord record = jobs_.at(id);
-    record.publishing.reset();
-    const JobRecord* newest = newest_of({record.job.project, record.job.branch});
-    if (newest && newest->job.seq > record.job.seq && newest->state != JobState::failed &&
-        newest->state != JobState::cancelled) {
-      record.state = JobState::superseded;
-      record.error = "its monkey was lost, and job " + newest->job.id.str() +
-                     " builds a newer push of this branch";
-      record.ended_unix_ms = now_unix_ms;
-    } else if (record.fence >= kTakesMax) {
-      record.state = JobState::failed;
-      record.error = std::to_string(record.fence) +
-                     " monkeys took this job and were lost while building it; it is given up";
-      record.ended_unix_ms = now_unix_ms;
-    } else {
-      record.state = JobState::waiting;
-    }
-    change.jobs.push_back(std::move(record));
+  const JobRecord* known = find(job);
+  if (!known || known->state != JobState::building || known->fence != fence) return change;
+  JobRecord record = *known;
+  record.publishing.reset();
+  const JobRecord* newest = newest_of({record.job.project, record.job.branch});
+  if (newest && newest->job.seq > record.job.seq && newest->state != JobState::failed &&
+      newest->state != JobState::cancelled) {
+    record.state = JobState::superseded;
+    record.error = "its monkey was lost, and job " + newest->job.id.str() +
+                   " builds a newer push of this branch";
+    record.ended_unix_ms = now_unix_ms;
+  } else if (record.fence >= kTakesMax) {
+    record.state = JobState::failed;
+    record.error = std::to_string(record.fence) +
+                   " monkeys took this job and were lost while building it; it is given up";
+    record.ended_unix_ms = now_unix_ms;
+  } else {
+    record.state = JobState::waiting;
   }
+  record.close_log(log_bytes, record.ended()
+                                  ? "[" + record.error + "]\n"
+                                  : "[its monkey was lost; the job waits for another]\n");
+  change.jobs.push_back(std::move(record));
   return change;
 }
 
@@ -381,6 +444,12 @@ Result<Change> Jobs::cancel(const JobId& job, std::int64_t now_unix_ms) const {
     return fail(ErrorCode::failed_precondition,
                 "job " + job.str() + " is built and is being published: too late to cancel it");
   JobRecord record = *known;
+  const std::string line = "[cancelled by the project's owner]\n";
+  if (record.state == JobState::building) {
+    record.close_log(std::nullopt, line);
+  } else {
+    record.note(line);
+  }
   record.state = JobState::cancelled;
   record.error = "cancelled by the project's owner";
   record.ended_unix_ms = now_unix_ms;
@@ -419,6 +488,8 @@ Result<Jobs::Retried> Jobs::retry(const JobId& job, bool clean, std::int64_t now
   fresh.order = next_order_;
   fresh.missing = known->missing;
   fresh.retry_of = job;
+  fresh.note("[job " + job.str() + " once more, as build " + std::to_string(own.seq) +
+             " of branch " + known->job.branch + "]\n");
   old.retried_by = fresh.job.id;
   Retried out;
   out.job = fresh.job.id;
@@ -430,42 +501,83 @@ Result<Jobs::Retried> Jobs::retry(const JobId& job, bool clean, std::int64_t now
   return out;
 }
 
-std::optional<TimePoint> Jobs::next_expiry() const {
-  std::optional<TimePoint> first;
-  for (const auto& [id, until] : leases_)
-    if (!first || until < *first) first = until;
-  return first;
+Result<Change> Jobs::number(const ProjectId& project, const std::string& name) const {
+  const BranchRecord* known = branch(project, name);
+  if (!known)
+    return fail(ErrorCode::not_found, "nothing was ever pushed to branch " + name + " of project " +
+                                          project.str() + " here");
+  Change change;
+  change.branch = *known;
+  ++change.branch->seq;
+  return change;
 }
 
-void Jobs::apply(const Change& change, TimePoint now) {
-  if (change.branch) restore(*change.branch);
+Result<Change> Jobs::host(const ProjectId& project, const PeerId& host,
+                          const std::optional<PeerId>& instead_of) const {
+  Change change;
+  const PeerId* known = host_of(project);
+  if (known && *known == host) return change;
+  if (known && instead_of != *known)
+    return fail(ErrorCode::failed_precondition, "the repositories of project " + project.str() +
+                                                    " are at patrick " + known->str() +
+                                                    ": push there");
+  if (!known && hosts_.size() >= kHostedMax)
+    return fail(ErrorCode::resource_exhausted, "this network hosts " + std::to_string(kHostedMax) +
+                                                   " projects, as many as it can");
+  change.host = HostRecord{project, host};
+  return change;
+}
+
+Change Jobs::import(const BranchRecord& branch) const {
+  Change change;
+  if (!branches_.contains({branch.project, branch.branch})) change.branch = branch;
+  return change;
+}
+
+Change Jobs::import(const JobRecord& job) const {
+  Change change;
+  if (find(job.job.id)) return change;
+  change.jobs.push_back(job);
+  return change;
+}
+
+void Jobs::put(const BranchRecord& branch) {
+  BranchRecord& known = branches_[{branch.project, branch.branch}];
+  if (known.seq != 0) branch_bytes_ -= size_of(known);
+  known = branch;
+  if (known.seq != 0) branch_bytes_ += size_of(known);
+}
+
+void Jobs::erase(const JobId& job) {
+  const auto it = jobs_.find(job);
+  if (it == jobs_.end()) return;
+  const JobRecord& record = it->second;
+  const Place place{record.order, job};
+  for (auto* set : {&waiting_, &building_, &ended_}) set->erase(place);
+  const auto of_project = by_project_.find(record.job.project);
+  of_project->second.erase(place);
+  if (of_project->second.empty()) by_project_.erase(of_project);
+  job_bytes_ -= size_of(record);
+  jobs_.erase(it);
+}
+
+void Jobs::apply(const Change& change) {
+  if (change.host) hosts_.insert_or_assign(change.host->project, change.host->host);
+  if (change.branch) put(*change.branch);
   for (const auto& record : change.jobs) {
-    const JobId& id = record.job.id;
+    const JobId id = record.job.id;
+    erase(id);
     const Place place{record.order, id};
-    const JobRecord* before = find(id);
-    const bool taken =
-        record.state == JobState::building &&
-        (!before || before->state != JobState::building || before->fence != record.fence);
-    if (record.state != JobState::building) leases_.erase(id);
-    if (taken) leases_.insert_or_assign(id, now + lease_);
-    if (record.state == JobState::waiting) {
-      waiting_.insert(place);
-    } else {
-      waiting_.erase(place);
-    }
+    (record.state == JobState::waiting    ? waiting_
+     : record.state == JobState::building ? building_
+                                          : ended_)
+        .insert(place);
     by_project_[record.job.project].insert(place);
     next_order_ = std::max(next_order_, record.order + 1);
-    jobs_.insert_or_assign(id, record);
+    job_bytes_ += size_of(record);
+    jobs_.emplace(id, record);
   }
-  for (const auto& id : change.dropped) {
-    const auto it = jobs_.find(id);
-    if (it == jobs_.end()) continue;
-    const Place place{it->second.order, id};
-    waiting_.erase(place);
-    leases_.erase(id);
-    by_project_[it->second.job.project].erase(place);
-    jobs_.erase(it);
-  }
+  for (const auto& id : change.dropped) erase(id);
 }
 
 }  // namespace tau::patrick

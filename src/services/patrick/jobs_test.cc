@@ -14,8 +14,6 @@ std::string commit(int n) { return std::string(39, '0') + static_cast<char>('a' 
 Source source(int n) {
   return {commit(n), codec::Cid::of(codec::ContentType::raw, as_bytes(commit(n)))};
 }
-TimePoint at(Duration d) { return TimePoint{d}; }
-
 // Jobs with a registration of two repositories, every change applied at once.
 struct World {
   World() {
@@ -26,36 +24,37 @@ struct World {
     auto pushed =
         jobs.push({kProject, repository, branch, commit(n)}, source(n), registration, {}, 1);
     if (!pushed) return fail(pushed.error());
-    jobs.apply(pushed->change, now);
+    jobs.apply(pushed->change);
     return pushed->accepted;
   }
   Accepted remove(const std::string& repository, const std::string& branch) {
     auto pushed = jobs.push({kProject, repository, branch, ""}, std::nullopt, registration, {}, 1);
-    jobs.apply(pushed->change, now);
+    jobs.apply(pushed->change);
     return pushed->accepted;
   }
   const JobRecord* take(const PeerId& monkey) {
-    const Change change = jobs.take(monkey, 2);
-    jobs.apply(change, now);
-    return change.empty() ? nullptr : jobs.find(change.jobs.front().job.id);
+    const JobRecord* next = jobs.next();
+    if (!next) return nullptr;
+    const JobId job = next->job.id;
+    const auto change = jobs.take(job, next->fence, monkey, 2);
+    EXPECT_TRUE(change);
+    jobs.apply(*change);
+    return jobs.find(job);
   }
   Status finish(const JobId& job, const PeerId& monkey, std::uint64_t fence, bool good) {
     FinishJob::Request end{job, fence, std::nullopt, good ? "" : "no"};
     if (good) end.deployment = source(0).archive;
     auto change = jobs.finish(end, monkey, 3);
     if (!change) return fail(change.error());
-    jobs.apply(*change, now);
+    jobs.apply(*change);
     return {};
   }
-  void pass(Duration d) {
-    now = now + d;
-    jobs.apply(jobs.expire(now, 4), now);
-  }
+  // The monkey of a job is silent for as long as its lease.
+  void lose(const JobId& job) { jobs.apply(jobs.expire(job, jobs.find(job)->fence, 7, 4)); }
   JobState state(const JobId& job) const { return jobs.find(job)->state; }
 
   Jobs jobs;
   auth::Registration registration;
-  TimePoint now = at(1s);
 };
 
 TEST(Jobs, WaitForTheFirstPushOfEveryRepositoryAndSayForWhich) {
@@ -131,13 +130,11 @@ TEST(Jobs, ALeaseThatIsNotRenewedGivesTheJobToAnotherWithAHigherFence) {
   (void)w.push("config", "main", 1);
   const JobId job = w.push("code", "main", 1)->job;
   const std::uint64_t first = w.take(kAnn)->fence;
-  w.pass(9s);
-  EXPECT_TRUE(w.jobs.renew(job, kAnn, first, w.now));
-  w.pass(9s);
-  EXPECT_EQ(w.state(job), JobState::building);
-  w.pass(2s);
+  EXPECT_TRUE(w.jobs.check_lease(job, kAnn, first));
+  EXPECT_TRUE(w.jobs.expire(job, first + 1, {}, 4).empty()) << "another lease";
+  w.lose(job);
   EXPECT_EQ(w.state(job), JobState::waiting);
-  EXPECT_EQ(w.jobs.renew(job, kAnn, first, w.now).error().code(), ErrorCode::aborted);
+  EXPECT_EQ(w.jobs.check_lease(job, kAnn, first).error().code(), ErrorCode::aborted);
   const std::uint64_t second = w.take(kBob)->fence;
   EXPECT_GT(second, first);
   EXPECT_EQ(w.finish(job, kAnn, first, true).error().code(), ErrorCode::aborted);
@@ -154,7 +151,7 @@ TEST(Jobs, AJobThatOutlivesFiveMonkeysIsGivenUp) {
   const JobId job = w.push("code", "main", 1)->job;
   for (std::uint64_t i = 0; i < kTakesMax; ++i) {
     ASSERT_TRUE(w.take(kAnn));
-    w.pass(kLease);
+    w.lose(job);
   }
   EXPECT_EQ(w.state(job), JobState::failed);
   EXPECT_EQ(w.take(kAnn), nullptr);
@@ -166,7 +163,7 @@ TEST(Jobs, ALostJobIsNotBuiltAgainWhenANewerOneIsThere) {
   const JobId old = w.push("code", "main", 1)->job;
   (void)w.take(kAnn);
   (void)w.push("code", "main", 2);
-  w.pass(kLease);
+  w.lose(old);
   EXPECT_EQ(w.state(old), JobState::superseded);
 }
 
@@ -199,7 +196,7 @@ TEST(Jobs, TheFenceIsInWhatPatrickSigns) {
   const JobId job = w.push("code", "main", 1)->job;
   EXPECT_FALSE(w.jobs.find(job)->job.fence);
   EXPECT_EQ(w.take(kAnn)->job.fence, 1u);
-  w.pass(kLease);
+  w.lose(job);
   EXPECT_EQ(w.take(kBob)->job.fence, 2u);
   EXPECT_EQ(w.jobs.find(job)->status().fence, 2u);
 }
@@ -210,10 +207,10 @@ TEST(Jobs, AJobThatNeverReachedItsMonkeyWaitsAgain) {
   const JobId job = w.push("code", "main", 1)->job;
   const std::uint64_t fence = w.take(kAnn)->fence;
   EXPECT_TRUE(w.jobs.give_back(job, kBob, fence).empty()) << "not his";
-  w.jobs.apply(w.jobs.give_back(job, kAnn, fence), w.now);
+  w.jobs.apply(w.jobs.give_back(job, kAnn, fence));
   EXPECT_EQ(w.state(job), JobState::waiting);
   EXPECT_FALSE(w.jobs.find(job)->monkey);
-  EXPECT_FALSE(w.jobs.next_expiry());
+  EXPECT_TRUE(w.jobs.building().empty());
   EXPECT_GT(w.take(kAnn)->fence, fence);
 }
 
@@ -221,19 +218,19 @@ TEST(Jobs, OneThatIsCancelledEndsAtOnceAndItsMonkeyIsRefused) {
   World w;
   (void)w.push("config", "main", 1);
   const JobId waiting = w.push("code", "main", 1)->job;
-  w.jobs.apply(*w.jobs.cancel(waiting, 5), w.now);
+  w.jobs.apply(*w.jobs.cancel(waiting, 5));
   EXPECT_EQ(w.state(waiting), JobState::cancelled);
   EXPECT_EQ(w.take(kAnn), nullptr);
   EXPECT_TRUE(w.jobs.cancel(waiting, 6)->empty()) << "told again";
 
   const JobId building = w.push("code", "main", 2)->job;
   const std::uint64_t fence = w.take(kAnn)->fence;
-  w.jobs.apply(*w.jobs.cancel(building, 5), w.now);
+  w.jobs.apply(*w.jobs.cancel(building, 5));
   EXPECT_EQ(w.state(building), JobState::cancelled);
-  EXPECT_EQ(w.jobs.renew(building, kAnn, fence, w.now).error().code(), ErrorCode::aborted);
+  EXPECT_EQ(w.jobs.check_lease(building, kAnn, fence).error().code(), ErrorCode::aborted);
   EXPECT_EQ(w.jobs.begin_publishing(building, kAnn, fence).error().code(), ErrorCode::aborted);
   EXPECT_EQ(w.finish(building, kAnn, fence, true).error().code(), ErrorCode::aborted);
-  EXPECT_FALSE(w.jobs.next_expiry());
+  EXPECT_TRUE(w.jobs.building().empty());
   EXPECT_EQ(w.jobs.cancel(JobId("none"), 5).error().code(), ErrorCode::not_found);
 }
 
@@ -243,11 +240,10 @@ TEST(Jobs, WhatIsBeingPublishedIsTooLateToCancelUntilItsMonkeyIsLost) {
   const JobId job = w.push("code", "main", 1)->job;
   const std::uint64_t fence = w.take(kAnn)->fence;
   EXPECT_EQ(w.jobs.begin_publishing(job, kBob, fence).error().code(), ErrorCode::aborted);
-  w.jobs.apply(*w.jobs.begin_publishing(job, kAnn, fence), w.now);
+  w.jobs.apply(*w.jobs.begin_publishing(job, kAnn, fence));
   EXPECT_TRUE(w.jobs.begin_publishing(job, kAnn, fence)->empty()) << "told again";
   EXPECT_EQ(w.jobs.cancel(job, 5).error().code(), ErrorCode::failed_precondition);
-  EXPECT_EQ(w.jobs.next_expiry(), w.now + kLease);
-  w.pass(kLease);
+  w.lose(job);
   EXPECT_TRUE(w.jobs.cancel(job, 5));
   EXPECT_TRUE(w.finish(job, kAnn, w.take(kAnn)->fence, true));
   EXPECT_EQ(w.jobs.cancel(job, 5).error().code(), ErrorCode::failed_precondition);
@@ -261,7 +257,7 @@ TEST(Jobs, ARetryIsANewJobOfTheSameSourcesOnceForEachJob) {
   EXPECT_TRUE(w.finish(job, kAnn, w.take(kAnn)->fence, false));
   const auto retried = w.jobs.retry(job, true, 5);
   ASSERT_TRUE(retried);
-  w.jobs.apply(retried->change, w.now);
+  w.jobs.apply(retried->change);
   const JobRecord* fresh = w.jobs.find(retried->job);
   ASSERT_TRUE(fresh);
   EXPECT_NE(fresh->job.id, job);
@@ -285,7 +281,7 @@ TEST(Jobs, AnOlderPushIsNotRetriedOverANewerOne) {
   EXPECT_TRUE(w.finish(old, kAnn, w.take(kAnn)->fence, false));
   const JobId newer = w.push("code", "main", 2)->job;
   EXPECT_EQ(w.jobs.retry(old, false, 5).error().code(), ErrorCode::failed_precondition);
-  w.jobs.apply(*w.jobs.cancel(newer, 5), w.now);
+  w.jobs.apply(*w.jobs.cancel(newer, 5));
   EXPECT_TRUE(w.jobs.retry(old, false, 5)) << "the newer one came to nothing";
 }
 
@@ -294,16 +290,54 @@ TEST(Jobs, ARestartRestoresEverything) {
   (void)w.push("config", "main", 1);
   const JobId job = w.push("code", "main", 1)->job;
   const std::uint64_t fence = w.take(kAnn)->fence;
+  w.jobs.apply(*w.jobs.host(kProject, kBob, std::nullopt));
   Jobs again;
-  again.restore(*w.jobs.branch(kProject, "main"));
-  for (const auto& status : w.jobs.list(kProject, 100))
-    again.restore(*w.jobs.find(status.id), at(100s));
+  again.restore(w.jobs.state());
+  EXPECT_EQ(codec::to_cbor(again.state()), codec::to_cbor(w.jobs.state()));
   EXPECT_TRUE(again.check_lease(job, kAnn, fence));
-  EXPECT_EQ(again.next_expiry(), at(100s) + kLease) << "a whole lease to come back in";
+  ASSERT_EQ(again.building().size(), 1u);
+  ASSERT_TRUE(again.host_of(kProject));
+  EXPECT_EQ(*again.host_of(kProject), kBob);
   const auto next =
       again.push({kProject, "code", "main", commit(9)}, source(9), w.registration, {}, 1);
   EXPECT_EQ(next->accepted.seq, 3u);
   EXPECT_GT(next->change.jobs.back().order, again.find(job)->order);
+}
+
+TEST(Jobs, AProjectsRepositoriesAreInOnePlaceUntilItIsGivenUp) {
+  World w;
+  w.jobs.apply(*w.jobs.host(kProject, kAnn, std::nullopt));
+  EXPECT_TRUE(w.jobs.host(kProject, kAnn, std::nullopt)->empty()) << "told again";
+  EXPECT_EQ(w.jobs.host(kProject, kBob, std::nullopt).error().code(),
+            ErrorCode::failed_precondition);
+  EXPECT_EQ(w.jobs.host(kProject, kBob, PeerId("other")).error().code(),
+            ErrorCode::failed_precondition);
+  w.jobs.apply(*w.jobs.host(kProject, kBob, kAnn));
+  EXPECT_EQ(*w.jobs.host_of(kProject), kBob);
+}
+
+TEST(Jobs, OfAllProjectsTheOldestThatHaveEndedMakeRoom) {
+  World w;
+  (void)w.push("config", "main", 0);
+  const JobId kept = w.push("code", "idea", 0)->job;
+  (void)w.take(kAnn);
+  const std::string long_error(16'000, 'x');
+  // Of many projects, each with a job that failed at length.
+  for (int i = 0; i < 3000; ++i) {
+    JobRecord record = *w.jobs.find(kept);
+    record.job.id = JobId("old-" + std::to_string(i));
+    record.job.project = ProjectId("p" + std::to_string(i));
+    record.order = 1000 + static_cast<std::uint64_t>(i);
+    record.state = JobState::failed;
+    record.error = long_error;
+    w.jobs.apply(w.jobs.import(record));
+  }
+  EXPECT_TRUE(w.jobs.find(JobId("old-0")));
+  (void)w.push("code", "main", 3);
+  EXPECT_FALSE(w.jobs.find(JobId("old-0")));
+  EXPECT_TRUE(w.jobs.find(JobId("old-2999")));
+  EXPECT_EQ(w.state(kept), JobState::building);
+  EXPECT_LE(codec::to_cbor(w.jobs.state()).size(), kJobBytesMax + (1u << 20));
 }
 
 TEST(Jobs, RecordsSurviveTheirEncoding) {

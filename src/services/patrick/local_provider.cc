@@ -103,8 +103,8 @@ Task<Result<Bytes>> LocalProvider::archive(ProjectId project, std::string reposi
 
 Task<Status> LocalProvider::prepare(Name name) {
   const auto here = repository(name);
-  if (here->ready) co_return Status{};
   if (!listener_) co_return fail(ErrorCode::unavailable, "the git host of this node is stopped");
+  if (here->ready) co_return co_await listener_->claim(name.project);
   const auto registration = co_await listener_->registration(name.project);
   if (!registration) {
     repositories_.erase(name);  // a stranger's guesses take no memory
@@ -118,6 +118,10 @@ Task<Status> LocalProvider::prepare(Name name) {
     co_return fail(ErrorCode::not_found, "project " + name.project.str() + " has no repository \"" +
                                              name.repository + "\" here");
   }
+  if (auto claimed = co_await listener_->claim(name.project); !claimed) {
+    repositories_.erase(name);
+    co_return claimed;
+  }
   CO_TRY(const auto permit, here->telling.acquire());
   if (here->ready) co_return Status{};
   if (!std::filesystem::exists(path_of(name))) CO_TRY_STATUS(git_.create(path_of(name)));
@@ -129,6 +133,10 @@ Task<Result<LocalProvider::Told>> LocalProvider::tell_locked(Name name) {
   const auto here = repository(name);
   CO_TRY(const auto permit, here->telling.acquire());
   if (!listener_) co_return fail(ErrorCode::unavailable, "the git host of this node is stopped");
+  if (const auto claimed = co_await listener_->claim(name.project); !claimed) {
+    if (claimed.error().code() != ErrorCode::failed_precondition) co_return fail(claimed.error());
+    co_return Told{true, {"not told, because another node hosts it: " + claimed.error().message()}};
+  }
   CO_TRY(const auto refs, git_.branches(path_of(name)));
   std::vector<Push> pushes;
   for (const auto& branch : listener_->known_branches(name.project, name.repository))

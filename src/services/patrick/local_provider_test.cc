@@ -47,8 +47,15 @@ class Listener final : public PushListener {
     if (project != known.project()) co_return fail(ErrorCode::not_found, "nobody registered it");
     co_return known;
   }
+  Task<Status> claim(ProjectId project) override {
+    if (hosted_elsewhere) co_return fail(ErrorCode::failed_precondition, "hosted elsewhere");
+    claimed.insert(project);
+    co_return Status{};
+  }
 
   auth::Registration known;
+  std::set<ProjectId> claimed;
+  bool hosted_elsewhere = false;
   std::map<std::pair<std::string, std::string>, std::string> commits;
   std::vector<Push> pushes;
   int failures_left = 0;

@@ -51,6 +51,9 @@ class PushListener {
                                                   const std::string& repository) const = 0;
   // Errors: not_found (nobody registered it), unavailable.
   virtual Task<Result<auth::Registration>> registration(ProjectId project) = 0;
+  // This node hosts the project's repositories from now on, if no other does: what a node has of
+  // them counts only there. Errors: failed_precondition (another hosts them), unavailable.
+  virtual Task<Status> claim(ProjectId project) = 0;
 };
 
 class Provider {

@@ -3,6 +3,7 @@
 
 #include <gtest/gtest.h>
 
+#include <list>
 #include <set>
 
 #include "command/members.h"
@@ -34,48 +35,78 @@ class ScriptedProvider final : public Provider {
   }
 };
 
-// A network with patrick, auth, two monkeys and a client.
+// A patrick of one or several. Its disks outlive it.
+struct PatrickNode {
+  PatrickNode(runtime::Loop& loop, command::Member& m)
+      : member(m), exchange(loop, *m.host, blocks, Logger()) {}
+  command::Member& member;
+  store::MemoryKv kv, block_kv;
+  store::BlockStore blocks{block_kv};
+  content::Exchange exchange;
+  ScriptedProvider provider;
+  std::unique_ptr<Service> service;
+};
+
+// A network with a patrick or several, auth, two monkeys and a client.
 class Scenario {
  public:
-  Scenario(runtime::Loop& l, Random& random, command::Members::HostFactory hosts)
+  Scenario(runtime::Loop& l, Random& r, command::Members::HostFactory hosts,
+           std::size_t patricks = 1)
       : loop(l),
-        members(l, random, std::move(hosts)),
+        random(r),
+        members(l, r, std::move(hosts)),
         patrick(members.add({"patrick"})),
         auth(members.add({"auth"})),
         ann(members.add({"monkey"})),
         bob(members.add({"monkey"})),
         client(members.add({"client"})),
-        owner(crypto::KeyPair::generate(random)) {
+        owner(crypto::KeyPair::generate(r)) {
+    nodes.emplace_back(loop, patrick);
+    while (nodes.size() < patricks) nodes.emplace_back(loop, members.add({"patrick"}));
     EXPECT_TRUE(runtime::block_on(loop, members.start()));
-    auth::Registration r;
-    r.genesis = {"hello", owner.public_key().raw(), {}};
-    r.label = "hello";
-    r.repositories = {{"config", auth::RepositoryKind::config, "local"},
-                      {"code", auth::RepositoryKind::code, "local"}};
-    book.project = r.project();
-    book.registration = codec::sign_record(owner, r);
+    auth::Registration r2;
+    r2.genesis = {"hello", owner.public_key().raw(), {}};
+    r2.label = "hello";
+    r2.repositories = {{"config", auth::RepositoryKind::config, "local"},
+                       {"code", auth::RepositoryKind::code, "local"}};
+    book.project = r2.project();
+    book.registration = codec::sign_record(owner, r2);
     auth.router.serve(auth::kProtocol, book, command::List<auth::GetProject>{});
-    start();
+    for (auto& node : nodes) node.exchange.start();
+    for (auto& node : nodes) up(node);
   }
   ~Scenario() {
-    stop();
+    for (auto& node : nodes) down(node);
+    for (auto& node : nodes) runtime::block_on(loop, node.exchange.stop());
     runtime::block_on(loop, auth.router.unserve(auth::kProtocol));
     runtime::block_on(loop, members.stop());
   }
-  void start() {
-    service = std::make_unique<Service>(loop, patrick.router, patrick.caller, kv, blocks, provider,
-                                        patrick.identity, Logger(), options);
-    EXPECT_TRUE(runtime::block_on(loop, service->start()));
+  void up(PatrickNode& node) {
+    command::Member& m = node.member;
+    Options mine = options;
+    if (nodes.size() > 1)
+      for (const auto& other : nodes) mine.founders.push_back(other.member.identity.id());
+    node.service =
+        std::make_unique<Service>(loop, *m.host, m.router, m.caller, node.kv, node.exchange,
+                                  node.provider, random, m.identity, Logger(), std::move(mine));
+    const auto started = runtime::block_on(loop, node.service->start());
+    EXPECT_TRUE(started) << started.error().to_string();
   }
-  void stop() {
-    runtime::block_on(loop, service->stop());
-    runtime::block_on(loop, service->stop());
-    service.reset();
+  void down(PatrickNode& node) {
+    if (!node.service) return;
+    runtime::block_on(loop, node.service->stop());
+    runtime::block_on(loop, node.service->stop());
+    node.service.reset();
   }
+  void start() { up(nodes.front()); }
+  void stop() { down(nodes.front()); }
+  Service& service() { return *nodes.front().service; }
+  store::MemoryKv& kv() { return nodes.front().kv; }
 
   static std::string commit(char c) { return std::string(40, c); }
   Result<Accepted> push(const std::string& repository, char c) {
-    return runtime::block_on(loop, service->accept({book.project, repository, "main", commit(c)}));
+    return runtime::block_on(
+        loop, nodes.front().service->accept({book.project, repository, "main", commit(c)}));
   }
   template <class C>
   Result<typename C::Response> call(command::Member& who, typename C::Request request) {
@@ -106,15 +137,13 @@ class Scenario {
   }
 
   runtime::Loop& loop;
+  Random& random;
   command::Members members;
   command::Member &patrick, &auth, &ann, &bob, &client;
   crypto::KeyPair owner;
   ProjectBook book;
-  ScriptedProvider provider;
-  store::MemoryKv kv, block_kv;
-  store::BlockStore blocks{block_kv};
   Options options;
-  std::unique_ptr<Service> service;
+  std::list<PatrickNode> nodes;
 };
 
 inline void run_patrick_scenario(runtime::Loop& loop, Random& random,
@@ -141,7 +170,7 @@ inline void run_patrick_scenario(runtime::Loop& loop, Random& random,
   EXPECT_EQ(job.registration, s.book.registration);
   ASSERT_EQ(job.sources.size(), 2u);
   EXPECT_EQ(job.sources.at("config").commit, Scenario::commit('a'));
-  content::LocalSource source(s.blocks);
+  content::LocalSource source(s.nodes.front().blocks);
   const auto tar =
       runtime::block_on(loop, content::read_file(source, job.sources.at("code").archive, 1u << 20));
   ASSERT_TRUE(tar) << tar.error().to_string();
@@ -179,7 +208,7 @@ inline void run_patrick_scenario(runtime::Loop& loop, Random& random,
   EXPECT_EQ(s.call<GetJob>(s.client, {JobId("none"), {}, 0}).error().code(), ErrorCode::not_found);
   EXPECT_EQ(s.call<ReadLog>(s.client, {JobId("none"), 0, 0}).error().code(), ErrorCode::not_found);
   EXPECT_EQ(s.call<GitBase>(s.client, {}).error().code(), ErrorCode::unavailable);
-  s.service->set_git_base("http://127.0.0.1:1/git");
+  s.service().set_git_base("http://127.0.0.1:1/git");
   EXPECT_EQ(s.call<GitBase>(s.client, {})->url, "http://127.0.0.1:1/git");
 }
 

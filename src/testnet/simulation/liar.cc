@@ -20,9 +20,10 @@ namespace {
 
 using namespace std::chrono_literals;
 
-constexpr std::array<std::string_view, 8> kProtocols = {
-    tns::kProtocol,     patrick::kProtocol,  seer::kProtocol,           auth::kProtocol,
-    hoarder::kProtocol, node::kMeshProtocol, content::kBitswapProtocol, "/tau/raft/2/tns"};
+constexpr std::array<std::string_view, 9> kProtocols = {
+    tns::kProtocol,       patrick::kProtocol,  seer::kProtocol,           auth::kProtocol,
+    hoarder::kProtocol,   node::kMeshProtocol, content::kBitswapProtocol, "/tau/raft/2/tns",
+    "/tau/raft/2/patrick"};
 constexpr std::array<std::string_view, 10> kNames = {
     "publish", "claim",  "take_job", "finish_job", "renew_lease",
     "hold",    "report", "release",  "introduce",  "register"};

@@ -147,7 +147,7 @@ Task<void> People::register_more() {
 Task<std::optional<std::uint64_t>> People::push(Project& project, std::string repository,
                                                 Tree tree) {
   const auto patricks = world_.with(patrick::kRole);
-  World::Member& at = *patricks[random_.below(patricks.size())];
+  World::Member& at = project.host ? *project.host : *patricks[random_.below(patricks.size())];
   if (!at.running()) co_return std::nullopt;
   // What stands behind git push has no deadline of its own but those of its parts.
   const Ledger::Operation open(ledger_, "a push of " + project.label, 60s);
@@ -158,6 +158,7 @@ Task<std::optional<std::uint64_t>> People::push(Project& project, std::string re
     co_return std::nullopt;
   }
   ++pushes_;
+  project.host = &at;
   ledger_.accepted(project.id, done->seq, done->job);
   trace_.say(fmt::format("{}: push of {} is seq {}", project.label, repository, done->seq));
   co_return done->seq;
@@ -245,7 +246,8 @@ Task<void> People::look() {
       const TimePoint asked = world_.loop().now();
       const auto jobs = co_await desk().call_any<patrick::ListJobs>(
           patrick::kRole, patrick::kProtocol, {project->id, 100});
-      if (jobs) ledger_.saw_jobs(project->id, jobs->jobs, asked);
+      // What may be old says so, and is not held against what was promised.
+      if (jobs && !jobs->stale) ledger_.saw_jobs(project->id, jobs->jobs, asked);
     }
     if (!co_await runtime::sleep_for(options_.look_every)) co_return;
   }
@@ -302,6 +304,7 @@ Task<std::string> People::missing_of(const Project& project) {
   const auto jobs = co_await desk().call_any<patrick::ListJobs>(patrick::kRole, patrick::kProtocol,
                                                                 {project.id, 100});
   if (!jobs) co_return "patrick: " + jobs.error().to_string();
+  if (jobs->stale) co_return "patrick answers with what may be old";
   for (const auto& job : jobs->jobs) {
     if (job.seq == project.last_seq && job.state != patrick::JobState::succeeded)
       co_return fmt::format("the last push, seq {}, is {} {}", job.seq, patrick::name_of(job.state),

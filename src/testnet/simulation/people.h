@@ -48,6 +48,7 @@ class People {
     std::string label;
     auth::Registration registration;
     ProjectId id;
+    World::Member* host = nullptr;  // the patrick that took its first push
     bool registered = false, configured = false, last_done = false;
     std::uint64_t version = 0;       // pushed last, whether it was accepted or not
     std::uint64_t last_version = 0;  // of the last push of all

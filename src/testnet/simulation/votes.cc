@@ -5,19 +5,26 @@
 #include <algorithm>
 
 #include "consensus/wire.h"
+#include "services/patrick/api.h"
 #include "services/tns/api.h"
 
 namespace tau::testnet::simulation {
 namespace {
 
-// Where a tns node keeps term and vote of a group (consensus/disk.h, tns/shards.h); empty: the
-// group is none of tns.
-std::string state_key(std::string_view group) {
-  if (group == "tns") return "db/tns/raft/state";
+// Where a group keeps term and vote (consensus/disk.h, tns/shards.h), and of which role its voters
+// are; no role: the group is not watched.
+struct Kept {
+  std::string_view role;
+  std::string key;
+};
+Kept kept_of(std::string_view group) {
+  if (group == patrick::kRole) return {patrick::kRole, "db/patrick/raft/state"};
+  if (group == tns::kRole) return {tns::kRole, "db/tns/raft/state"};
   constexpr std::string_view kShard = "shard-";
   const auto of = group.find("-of-");
-  if (!group.starts_with(kShard) || of == group.npos) return "";
-  return fmt::format("db/tns/shard/{}/state", group.substr(kShard.size(), of - kShard.size()));
+  if (!group.starts_with(kShard) || of == group.npos) return {};
+  return {tns::kRole,
+          fmt::format("db/tns/shard/{}/state", group.substr(kShard.size(), of - kShard.size()))};
 }
 struct State {
   std::uint64_t term = 0, vote = 0;
@@ -49,9 +56,9 @@ std::vector<Vote> granted(BytesView data) {
 }
 
 void check(World& world, Ledger& ledger, const PeerId& from, const Vote& vote) {
-  const std::string key = state_key(vote.group);
-  if (key.empty()) return;
-  for (World::Member* voter : world.with(tns::kRole)) {
+  const auto [role, key] = kept_of(vote.group);
+  if (role.empty()) return;
+  for (World::Member* voter : world.with(role)) {
     if (voter->node->id() != from) continue;
     const Bytes* kept = voter->machine->disk().durable(key);
     const auto state = kept ? codec::from_cbor<State>(*kept)

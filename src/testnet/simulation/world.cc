@@ -36,7 +36,7 @@ std::vector<NodeSpec> spread_services(std::size_t nodes) {
                    : nodes < 50 ? 3
                                 : 5},
       {auth::kRole, 1},
-      {patrick::kRole, 1},
+      {patrick::kRole, nodes < 12 ? 1 : 3},
       {seer::kRole, nodes < 12 ? 1 : 3},
       {hoarder::kRole, std::clamp<std::size_t>(1 + more, 2, 12)},
       {monkey::kRole, std::clamp<std::size_t>(1 + more, 1, 12)},
@@ -63,6 +63,7 @@ World::World(runtime::VirtualLoop& loop, Options options)
     identities.push_back(identity_for(spec));
     const std::string id = identities.back().id().str();
     if (runs_there(spec, tns::kRole)) voters_.push_back(id);
+    if (runs_there(spec, patrick::kRole)) patricks_.push_back(id);
     if (bootstrap_.size() < kBootstrapNodes) bootstrap_.push_back("/memory/0/p2p/" + id);
   }
   for (std::size_t i = 0; i < identities.size(); ++i)
@@ -98,6 +99,7 @@ void World::make(NodeSpec spec, p2p::NodeIdentity identity) {
   options.data = std::filesystem::path("simulated") / spec.name;
   options.p2p_bootstrap = bootstrap_;
   options.consensus_voters = voters_;
+  options.consensus_patricks = patricks_;
   options.http_address = address;
   options.http_port = 80;
   options.dns_listen.reset();

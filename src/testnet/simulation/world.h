@@ -20,9 +20,9 @@ struct NodeSpec {
   std::string name;
   std::vector<std::string> services;  // none: a plain node
 };
-// How `nodes` nodes (at least 8) share the services: three tns (five from 50 nodes on), one auth
-// and one patrick, whose records have one home, and of the others more the more nodes there are. A
-// node has one service; the rest are plain.
+// How `nodes` nodes (at least 8) share the services: three tns (five from 50 nodes on), three
+// patricks, one auth, whose records have one home, and of the others more the more nodes there are.
+// Fewer than 12 nodes have one of each that decides. A node has one service; the rest are plain.
 std::vector<NodeSpec> spread_services(std::size_t nodes);
 
 class World {
@@ -82,7 +82,7 @@ class World {
   runtime::ThreadPool pool_{0};
   p2p::simulated::SimulatedNetwork wires_;
   net::SimulatedNetwork sockets_;
-  std::vector<std::string> voters_, bootstrap_;
+  std::vector<std::string> voters_, patricks_, bootstrap_;
   std::vector<std::unique_ptr<Member>> members_;
 };
 
