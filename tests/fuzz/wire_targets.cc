@@ -9,6 +9,7 @@
 #include "services/seer/dns_client.h"
 #include "services/seer/dns_message.h"
 #include "services/seer/dns_records.h"
+#include "services/seer/made_status.h"
 #include "services/seer/zone.h"
 #include "services/tns/api.h"
 #include "targets.h"
@@ -109,16 +110,13 @@ void dns_query(BytesView input) {
   }
   CHECK(query->name.size() <= 4 * 255);
   seer::Nodes nodes;
-  p2p::Certificate certificate;
-  certificate.roles = {"substrate", "seer"};
-  CHECK(nodes.announce(PeerId("a"), certificate,
-                       {{"substrate", "seer"},
-                        {"192.0.2.1", "2001:db8::1"},
-                        80,
-                        0,
-                        "192.0.2.1:53",
-                        {"/ip4/192.0.2.1/tcp/1/p2p/a"}},
-                       {}));
+  CHECK(nodes.hear(seer::made_status("a", {{"substrate", "seer"},
+                                           {"192.0.2.1", "2001:db8::1"},
+                                           80,
+                                           0,
+                                           "192.0.2.1:53",
+                                           {"/ip4/192.0.2.1/tcp/1/p2p/a"}}),
+                   0, {}));
   seer::Zone zone({"a.b", 1, {"ca.example"}}, nodes);
   std::vector<seer::dns::Answer> answers;
   if (zone.is_for_users(query->name)) {

@@ -324,7 +324,11 @@ void Service::tell(const Moved& moved) {
 p2p::NodeSigned Service::sign(const Pointer& pointer) {
   const std::pair key{pointer.project, pointer.branch};
   const auto it = signed_.find(key);
-  if (it != signed_.end() && it->second.first == pointer.version()) return it->second.second;
+  if (it != signed_.end() && it->second.first == pointer.version()) {
+    auto known = it->second.second;
+    known.certificate = identity_.certificate();  // it may have been renewed since
+    return known;
+  }
   if (signed_.size() >= kSignedMax) signed_.clear();
   auto item = identity_.sign(pointer);
   signed_.insert_or_assign(key, std::pair{pointer.version(), item});
