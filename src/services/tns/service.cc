@@ -242,8 +242,12 @@ Task<Result<Publish::Response>> Service::handle(command::Peer, Publish::Request 
   const ProjectId project = command.move->pointer.project;
   if (shards_.count() > 1) {
     // What can only fail is not begun: names are claimed for good.
-    if (const Shard* shard = shards_.held(shards_.of_project(project)))
-      CO_TRY_SYNC_STATUS(shard->names().comes_too_late(command.move->pointer));
+    if (const Shard* shard = shards_.held(shards_.of_project(project))) {
+      if (auto late = shard->names().comes_too_late(command.move->pointer); !late) {
+        log_.info("refused a publication: " + late.error().message());
+        co_return fail(std::move(late).error());
+      }
+    }
     CO_TRY_SYNC_STATUS(command.move->expand());
     CO_TRY_STATUS(claim_all(project, std::exchange(command.move->names, {})));
     command.move->claimed = true;
