@@ -194,7 +194,14 @@ TEST_F(HostileMap, TwoDeltasWithOneNumberPartNobody) {
   fleet_.network().partition({{fleet_.id(0), fleet_.id(liar_)}});
   announce(liar_, {a.link()}, {a.block});
   fleet_.wait(100ms);
+  // What waits behind the partition never arrives.
+  for (const std::size_t i : {1u, 2u})
+    for (const std::size_t other : {std::size_t{0}, liar_})
+      fleet_.network().break_connection(fleet_.id(i), fleet_.id(other));
   fleet_.network().partition({{fleet_.id(1), fleet_.id(2), fleet_.id(liar_)}});
+  for (const std::size_t i : {1u, 2u})
+    ASSERT_TRUE(block_on(fleet_.loop(), host(i).connect(host(liar_).addresses().at(0))));
+  fleet_.wait(100ms);
   announce(liar_, {b.link()}, {b.block});
   fleet_.wait(100ms);
   EXPECT_EQ(fleet_.get(0, "lie"), "a");

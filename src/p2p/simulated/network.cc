@@ -5,19 +5,12 @@
 #include "p2p/simulated/stream.h"
 
 namespace tau::p2p::simulated {
-namespace {
-
-using Pair = std::pair<PeerId, PeerId>;
-Pair sorted(const PeerId& a, const PeerId& b) { return a < b ? Pair{a, b} : Pair{b, a}; }
-
-}  // namespace
-
 SimulatedNetwork::SimulatedNetwork(runtime::Loop& loop, Random& random)
     : loop_(loop), random_(random) {}
 
 SimulatedNetwork::~SimulatedNetwork() {
   *alive_ = false;
-  CHECK(hosts_.empty());
+  for (const SimulatedHost* host : hosts_) CHECK(!host);
 }
 
 void SimulatedNetwork::set_latency(Duration latency, Duration jitter) {
@@ -26,36 +19,68 @@ void SimulatedNetwork::set_latency(Duration latency, Duration jitter) {
 }
 
 void SimulatedNetwork::set_latency(const PeerId& a, const PeerId& b, Duration latency) {
-  latencies_[sorted(a, b)] = latency;
+  latencies_[sorted(number_of(a), number_of(b))] = latency;
 }
 
-Duration SimulatedNetwork::latency(const PeerId& from, const PeerId& to) {
-  const auto it = latencies_.find(sorted(from, to));
-  const Duration base = it == latencies_.end() ? latency_ : it->second;
+Duration SimulatedNetwork::latency(Number from, Number to) {
+  Duration base = latency_;
+  if (!latencies_.empty())
+    if (const auto it = latencies_.find(sorted(from, to)); it != latencies_.end())
+      base = it->second;
   if (jitter_ <= Duration{}) return base;
   return base + Duration(random_.below(static_cast<std::uint64_t>(jitter_.count())));
 }
 
-void SimulatedNetwork::add(SimulatedHost& host) {
-  // A node that comes back has the address that it had.
-  host.address_ = addresses_.try_emplace(host.id(), addresses_.size() + 1).first->second;
-  hosts_[host.id()] = &host;
+// A node that comes back has the number, and so the address, that it had.
+Number SimulatedNetwork::number_of(const PeerId& peer) {
+  const auto [it, fresh] = numbers_.try_emplace(peer, static_cast<Number>(names_.size()));
+  if (fresh) {
+    names_.push_back(peer);
+    places_.push_back(place_of(as_bytes(peer.str())));
+    hosts_.push_back(nullptr);
+    sent_.push_back(0);
+  }
+  return it->second;
 }
+
+Topic SimulatedNetwork::topic_of(const std::string& name) {
+  const auto [it, fresh] = topics_.try_emplace(name, static_cast<Topic>(topic_bytes_.size()));
+  if (fresh) topic_bytes_.push_back(name.size());
+  return it->second;
+}
+
+void SimulatedNetwork::add(SimulatedHost& host) { hosts_[host.number_] = &host; }
 
 void SimulatedNetwork::remove(SimulatedHost& host) {
-  const auto it = hosts_.find(host.id());
-  if (it != hosts_.end() && it->second == &host) hosts_.erase(it);
+  if (hosts_[host.number_] == &host) hosts_[host.number_] = nullptr;
 }
 
-SimulatedHost* SimulatedNetwork::find(const PeerId& peer) {
-  const auto it = hosts_.find(peer);
-  return it == hosts_.end() ? nullptr : it->second;
+void SimulatedNetwork::count(Kind kind, Number from, std::size_t bytes, std::uint64_t messages) {
+  counts_[static_cast<std::size_t>(kind)].add(bytes, messages);
+  sent_[from] += messages;
 }
 
-bool SimulatedNetwork::separated(const PeerId& from, const PeerId& to) const {
-  if (blocked_.contains({from, to})) return true;
+std::uint64_t SimulatedNetwork::messages() const {
+  std::uint64_t all = 0;
+  for (const Traffic& traffic : counts_) all += traffic.messages;
+  return all;
+}
+
+std::uint64_t SimulatedNetwork::bytes() const {
+  std::uint64_t all = 0;
+  for (const Traffic& traffic : counts_) all += traffic.bytes;
+  return all;
+}
+
+std::uint64_t SimulatedNetwork::sent_by(const PeerId& peer) const {
+  const auto it = numbers_.find(peer);
+  return it == numbers_.end() ? 0 : sent_[it->second];
+}
+
+bool SimulatedNetwork::separated(Number from, Number to) const {
+  if (!blocked_.empty() && blocked_.contains(way(from, to))) return true;
   if (groups_.empty()) return false;
-  const auto group = [&](const PeerId& peer) {
+  const auto group = [&](Number peer) {
     const auto it = groups_.find(peer);
     return it == groups_.end() ? -1 : it->second;
   };
@@ -69,9 +94,8 @@ void SimulatedNetwork::schedule(Route& route, Duration after, runtime::Callback 
   });
 }
 
-void SimulatedNetwork::deliver(const PeerId& from, const PeerId& to, runtime::Callback arrival) {
-  ++messages_;
-  Route& route = routes_[{from, to}];
+void SimulatedNetwork::deliver(Number from, Number to, runtime::Callback arrival) {
+  Route& route = routes_[way(from, to)];
   if (separated(from, to)) {
     route.held.push_back(std::move(arrival));
   } else {
@@ -81,18 +105,13 @@ void SimulatedNetwork::deliver(const PeerId& from, const PeerId& to, runtime::Ca
   }
 }
 
-void SimulatedNetwork::scatter(const PeerId& from, const PeerId& to,
-                               const std::function<void()>& arrival) {
-  if (chance(weather_.gossip_lost)) {
-    ++messages_;
-    return;
-  }
+void SimulatedNetwork::scatter(Number from, Number to, const std::function<void()>& arrival) {
+  if (chance(weather_.gossip_lost)) return;
   for (int copies = chance(weather_.gossip_doubled) ? 2 : 1; copies > 0; --copies) {
     if (!chance(weather_.gossip_late)) {
       deliver(from, to, arrival);
       continue;
     }
-    ++messages_;
     const Duration late(random_.below(static_cast<std::uint64_t>(Weather::kStraggleMax.count())));
     loop_.call_after(latency(from, to) + late, [this, alive = alive_, from, to, arrival] {
       if (*alive && !separated(from, to)) arrival();
@@ -104,7 +123,7 @@ void SimulatedNetwork::partition(std::vector<std::vector<PeerId>> groups) {
   heal();
   int number = 0;
   for (const auto& group : groups) {
-    for (const auto& peer : group) groups_[peer] = number;
+    for (const auto& peer : group) groups_[number_of(peer)] = number;
     ++number;
   }
   for (const auto& [ends, connection] : connections_)
@@ -112,18 +131,21 @@ void SimulatedNetwork::partition(std::vector<std::vector<PeerId>> groups) {
 }
 
 void SimulatedNetwork::block(const PeerId& from, const PeerId& to) {
-  blocked_.insert({from, to});
-  if (const auto c = connection(from, to)) watch_silence(c);
+  const Number a = number_of(from), b = number_of(to);
+  blocked_.insert(way(a, b));
+  if (const auto c = connection(a, b)) watch_silence(c);
 }
 
 void SimulatedNetwork::unblock(const PeerId& from, const PeerId& to) {
-  blocked_.erase({from, to});
-  if (!separated(from, to)) release({from, to}, routes_[{from, to}]);
+  const Number a = number_of(from), b = number_of(to);
+  blocked_.erase(way(a, b));
+  if (!separated(a, b)) release(way(a, b), routes_[way(a, b)]);
 }
 
-void SimulatedNetwork::release(const Pair& ends, Route& route) {
+void SimulatedNetwork::release(Pair ends, Route& route) {
+  const auto from = static_cast<Number>(ends >> 32), to = static_cast<Number>(ends);
   for (auto& arrival : std::exchange(route.held, {}))
-    schedule(route, latency(ends.first, ends.second), std::move(arrival));
+    schedule(route, latency(from, to), std::move(arrival));
 }
 
 bool SimulatedNetwork::deaf(const Connection& connection) const {
@@ -139,41 +161,44 @@ void SimulatedNetwork::watch_silence(const std::shared_ptr<Connection>& connecti
 }
 
 void SimulatedNetwork::break_connection(const PeerId& a, const PeerId& b) {
-  if (const auto c = connection(a, b)) give_up(c);
+  if (const auto c = connection(number_of(a), number_of(b))) give_up(c);
 }
 
 void SimulatedNetwork::heal() {
   groups_.clear();
   blocked_.clear();
-  for (auto& [ends, route] : routes_) release(ends, route);
+  for (auto& [ends, route] : routes_)
+    if (!route.held.empty()) release(ends, route);
 }
 
 void SimulatedNetwork::kill(const PeerId& peer) {
-  SimulatedHost* host = find(peer);
+  const Number number = number_of(peer);
+  SimulatedHost* host = find(number);
   if (!host) return;
   host->state_ = SimulatedHost::State::stopped;
-  hosts_.erase(peer);
+  *host->alive_ = false;
+  hosts_[number] = nullptr;
   host->tasks_.cancel();
   while (!host->peers_.empty()) {
-    const PeerId other = host->peers_.begin()->first;
+    const Number other = host->peers_.begin()->second.number;
     host->forget(other);
-    if (const auto c = connection(peer, other)) close(c, peer);
+    if (const auto c = connection(number, other)) close(c, number);
   }
 }
 
-std::shared_ptr<Connection> SimulatedNetwork::connection(const PeerId& a, const PeerId& b) const {
+std::shared_ptr<Connection> SimulatedNetwork::connection(Number a, Number b) const {
   const auto it = connections_.find(sorted(a, b));
   return it == connections_.end() ? nullptr : it->second;
 }
 
 // One end closes; the other notices when the news arrives, after all that was sent before.
-void SimulatedNetwork::close(const std::shared_ptr<Connection>& connection, const PeerId& by) {
+void SimulatedNetwork::close(const std::shared_ptr<Connection>& connection, Number by) {
   if (!connection->open) return;
   connection->open = false;
   connections_.erase(sorted(connection->ends[0], connection->ends[1]));
   connection->lose_end(by);
   deliver(by, connection->other(by), [this, connection, by] {
-    const PeerId& other = connection->other(by);
+    const Number other = connection->other(by);
     connection->lose_end(other);
     if (SimulatedHost* host = find(other)) host->peer_down(by);
   });
@@ -181,11 +206,11 @@ void SimulatedNetwork::close(const std::shared_ptr<Connection>& connection, cons
 
 void SimulatedNetwork::give_up(const std::shared_ptr<Connection>& connection) {
   connection->open = false;
-  connections_.erase(sorted(connection->ends[0], connection->ends[1]));
-  const auto& [a, b] = connection->ends;
-  routes_[{a, b}].held.clear();
-  routes_[{b, a}].held.clear();
-  for (const auto& [end, other] : {Pair{a, b}, Pair{b, a}}) {
+  const auto [a, b] = connection->ends;
+  connections_.erase(sorted(a, b));
+  routes_[way(a, b)].held.clear();
+  routes_[way(b, a)].held.clear();
+  for (const auto& [end, other] : {std::pair(a, b), std::pair(b, a)}) {
     connection->lose_end(end);
     if (SimulatedHost* host = find(end)) host->peer_down(other);
   }

@@ -5,9 +5,10 @@
 // What it keeps of the real thing: admission by the same certificates; a dial takes a round trip
 // and a half, opening a stream one; data arrives in order, a latency later, and at most a window of
 // it is unread; a cut link is silent until both ends give it up; a lost packet of a connection is
-// sent again and holds up what follows. What it leaves out: bandwidth, NAT. Gossip floods: every
-// subscriber passes a message on once to its subscribed peers, as gossipsub does within its mesh;
-// provider records are one table for all, read after the time that a query takes.
+// sent again and holds up what follows; gossipsub and Kademlia send the messages that their
+// specifications require, with the parameters of native/swarm (gossip.h, kademlia.h); a lookup
+// dials whom it asks, and that connection stays. Pings and the repeated identify have no effect but
+// their cost: they are counted, not delivered. What it leaves out: bandwidth, NAT.
 #pragma once
 
 #include <cstdint>
@@ -16,12 +17,17 @@
 #include <map>
 #include <memory>
 #include <set>
+#include <string>
+#include <unordered_map>
 #include <utility>
 #include <vector>
 
 #include "base/log.h"
 #include "base/random.h"
 #include "p2p/host.h"
+#include "p2p/simulated/gossip.h"
+#include "p2p/simulated/kademlia.h"
+#include "p2p/simulated/wire.h"
 #include "runtime/loop.h"
 #include "runtime/task_group.h"
 
@@ -77,9 +83,14 @@ class SimulatedNetwork {
   using Tap = std::function<void(const PeerId& from, const PeerId& to, BytesView data)>;
   void set_tap(Tap tap) { tap_ = std::move(tap); }
 
-  std::uint64_t messages() const { return messages_; }  // carried so far, of any kind
-  // Of streams and gossip, without what a transport adds.
-  std::uint64_t bytes() const { return bytes_; }
+  // Sent so far, by what for: as handed to TCP, framed and encrypted (wire.h).
+  const Counts& counts() const { return counts_; }
+  std::uint64_t messages() const;
+  std::uint64_t bytes() const;
+  // Of streams, by the name of their protocol.
+  const std::map<std::string, Traffic>& streams() const { return streams_; }
+  std::uint64_t sent_by(const PeerId& peer) const;  // messages
+  std::size_t connections() const { return connections_.size(); }
 
   static constexpr Duration kSilenceLimit =
       std::chrono::seconds(25);  // ping of native/swarm: 15 s + 10 s
@@ -89,49 +100,63 @@ class SimulatedNetwork {
   friend class SimulatedHost;
   friend struct Connection;
   friend class SimulatedStream;
-  using Pair = std::pair<PeerId, PeerId>;
+  using Pair = std::uint64_t;  // two numbers
   struct Route {
-    TimePoint last;                      // when what was sent last arrives
-    std::deque<runtime::Callback> held;  // behind a partition
+    TimePoint last;                       // when what was sent last arrives
+    std::vector<runtime::Callback> held;  // behind a partition
   };
+  static Pair way(Number from, Number to) { return Pair{from} << 32 | to; }
+  static Pair sorted(Number a, Number b) { return a < b ? way(a, b) : way(b, a); }
 
+  Number number_of(const PeerId& peer);
+  const PeerId& name_of(Number number) const { return names_[number]; }
+  Topic topic_of(const std::string& name);
   void add(SimulatedHost& host);
   void remove(SimulatedHost& host);
-  SimulatedHost* find(const PeerId& peer);
-  bool separated(const PeerId& from, const PeerId& to) const;
+  SimulatedHost* find(Number number) const { return hosts_[number]; }
+  // `bytes` of all these messages together.
+  void count(Kind kind, Number from, std::size_t bytes, std::uint64_t messages = 1);
+  bool separated(Number from, Number to) const;
   bool deaf(const Connection& connection) const;
   void watch_silence(const std::shared_ptr<Connection>& connection);
   bool chance(std::uint32_t of_1000) { return of_1000 > 0 && random_.below(1000) < of_1000; }
-  Duration latency(const PeerId& from, const PeerId& to);
+  Duration latency(Number from, Number to);
   // Runs `arrival` at `to`, in order with all else from `from`.
-  void deliver(const PeerId& from, const PeerId& to, runtime::Callback arrival);
+  void deliver(Number from, Number to, runtime::Callback arrival);
   // The same for one hop of gossip, which weather may lose, double or delay.
-  void scatter(const PeerId& from, const PeerId& to, const std::function<void()>& arrival);
-  void release(const Pair& ends, Route& route);
+  void scatter(Number from, Number to, const std::function<void()>& arrival);
+  void release(Pair ends, Route& route);
   void schedule(Route& route, Duration after, runtime::Callback arrival);
-  std::shared_ptr<Connection> connection(const PeerId& a, const PeerId& b) const;
-  void close(const std::shared_ptr<Connection>& connection, const PeerId& by);
+  std::shared_ptr<Connection> connection(Number a, Number b) const;
+  void close(const std::shared_ptr<Connection>& connection, Number by);
   void give_up(const std::shared_ptr<Connection>& connection);
 
   runtime::Loop& loop_;
   Random& random_;
   std::shared_ptr<bool> alive_ = std::make_shared<bool>(true);  // timers outlive the network
   Duration latency_ = std::chrono::microseconds(500), jitter_ = std::chrono::microseconds(100);
-  std::map<Pair, Duration> latencies_;
+  std::unordered_map<Pair, Duration> latencies_;
   Weather weather_;
   Tap tap_;
-  std::map<PeerId, int> groups_;
+  std::unordered_map<Number, int> groups_;
   std::set<Pair> blocked_;
-  std::map<PeerId, SimulatedHost*> hosts_;
-  std::map<Pair, Route> routes_;
-  std::map<Pair, std::shared_ptr<Connection>> connections_;
-  std::map<Bytes, std::set<PeerId>> providers_;
-  std::map<PeerId, std::uint64_t> addresses_;
-  std::uint64_t next_message_ = 1, messages_ = 0, bytes_ = 0;
+  std::unordered_map<PeerId, Number> numbers_;
+  // By number:
+  std::vector<PeerId> names_;
+  std::vector<Place> places_;
+  std::vector<SimulatedHost*> hosts_;
+  std::vector<std::uint64_t> sent_;
+  std::map<std::string, Topic> topics_;
+  std::vector<std::size_t> topic_bytes_;
+  std::unordered_map<Pair, Route> routes_;
+  std::unordered_map<Pair, std::shared_ptr<Connection>> connections_;
+  MessageId next_message_ = 1;
+  Counts counts_{};
+  std::map<std::string, Traffic> streams_;
 };
 
 // Owned by a node. stop() before destruction, unless it was killed.
-class SimulatedHost final : public Host {
+class SimulatedHost final : public Host, private Gossip::Ground, private Kademlia::Ground {
  public:
   // `loop`: of the machine that it runs on, whose clock may differ from the network's; none: the
   // network's.
@@ -162,51 +187,77 @@ class SimulatedHost final : public Host {
   Task<Status> provide(Bytes key) override;
   Task<Result<std::vector<PeerId>>> find_providers(Bytes key, std::size_t at_most) override;
 
+  // What its protocols remember, and what bounds that: for who watches that it does not grow.
+  const Gossip& gossip() const { return gossip_; }
+  const Kademlia& kademlia() const { return kademlia_; }
+
  private:
   friend class SimulatedNetwork;
   friend struct Connection;
   enum class State { fresh, running, stopped };
   struct Dial;
+  using Dialed = std::function<void(Result<PeerId>)>;
   struct Peer {
+    Number number = 0;
     Certificate shown;        // as the root signed it
     Certificate certificate;  // what is left of it now
     bool refused = false;     // by now; its connection is being closed
   };
+  struct Question {
+    std::uint64_t query = 0;
+    std::shared_ptr<const KadRequest> request;
+  };
 
   Status running() const;
+  void dial(Number to, Dialed done);
   static void dial_arrives(SimulatedNetwork& network, std::shared_ptr<Dial> dial);
   static void answer_arrives(SimulatedNetwork& network, std::shared_ptr<Dial> dial,
                              Bytes certificate);
-  static Task<Result<PeerId>> outcome(std::shared_ptr<Dial> dial);
-  void forget(const PeerId& peer);
   void tell_peer(const PeerId& peer, bool connected);
-  void peer_up(const PeerId& peer, Certificate shown);
+  void peer_up(Number peer, Certificate shown, bool dialed_by_us);
   const Peer* accepted(const PeerId& peer) const;
   void watch_expiry(std::int64_t not_after_unix_ms);
-  void peer_down(const PeerId& peer);
-  void accept(const PeerId& from, std::shared_ptr<Connection> connection, std::uint64_t opening,
+  void peer_down(Number peer);
+  void forget(Number peer);
+  void accept(Number from, std::shared_ptr<Connection> connection, std::uint64_t opening,
               std::string protocol);
-  void gossip(const PeerId& author, const PeerId& via, std::uint64_t message,
-              const std::string& topic, std::shared_ptr<const Bytes> data);
-  void spread(const PeerId& author, const PeerId& via, std::uint64_t message,
-              const std::string& topic, const std::shared_ptr<const Bytes>& data);
+  void identify(Number peer, std::shared_ptr<Connection> connection);
+  void keep_time();
+  void ping_all();
+  void ask_connected(Number to, Question question);
+
+  TimePoint gossip_now() const override { return loop_.now(); }
+  Random& gossip_random() override { return network_.random_; }
+  std::size_t topic_bytes(Topic topic) const override { return network_.topic_bytes_[topic]; }
+  void send_gossip(Number to, std::shared_ptr<const GossipRpc> rpc) override;
+  void hear_gossip(const GossipMessage& message) override;
+
+  TimePoint kad_now() const override { return loop_.now(); }
+  Random& kad_random() override { return network_.random_; }
+  Place place_of_host(Number host) const override { return network_.places_[host]; }
+  void ask(Number to, std::uint64_t query, std::shared_ptr<const KadRequest> request) override;
+  void call_after(Duration after, std::function<void()> callback) override;
 
   SimulatedNetwork& network_;
   runtime::Loop& loop_;
   const PeerId id_;
+  const Number number_;
   Admission admission_;
   Logger log_;
   Conduct conduct_;
   runtime::TimerId expiry_;          // when the first certificate of a peer ends
   std::int64_t expiry_unix_ms_ = 0;  // 0: none is watched
   State state_ = State::fresh;
-  mutable std::optional<Certificate> own_;  // when it was last checked
-  std::uint64_t address_ = 0;
+  std::shared_ptr<bool> alive_ = std::make_shared<bool>(true);  // its timers outlive it
+  mutable std::optional<Certificate> own_;                      // when it was last checked
   std::map<PeerId, Peer> peers_;
   std::map<std::string, StreamHandler> handlers_;
-  std::map<std::string, std::vector<MessageHandler>> topics_;
+  std::map<Topic, std::vector<MessageHandler>> topics_;
   std::vector<PeerHandler> peer_handlers_;
-  std::set<std::uint64_t> heard_;  // messages already passed on; the oldest go first
+  Gossip gossip_;
+  Kademlia kademlia_;
+  std::map<Number, std::vector<Question>> asked_unconnected_;  // while they are dialed
+  std::uint64_t ticks_ = 0;
   runtime::TaskGroup tasks_;
 };
 

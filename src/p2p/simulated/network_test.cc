@@ -66,6 +66,7 @@ TEST_F(SimulatedNetworkTest, ABlockedWayIsSilentWhileTheOtherIsOpenUntilBothGive
   int heard_by_a = 0, heard_by_b = 0;
   a.subscribe("t", [&](const PeerId&, BytesView) { ++heard_by_a; });
   b.subscribe("t", [&](const PeerId&, BytesView) { ++heard_by_b; });
+  wait(1s);
   world_.network().block(a.id(), b.id());
   ASSERT_TRUE(a.publish("t", {1}));
   ASSERT_TRUE(b.publish("t", {2}));
@@ -87,6 +88,7 @@ TEST_F(SimulatedNetworkTest, GossipInBadWeatherIsLostDoubledAndLate) {
   std::vector<std::uint8_t> heard;
   b.subscribe("t", [&](const PeerId&, BytesView data) { heard.push_back(data[0]); });
   a.subscribe("t", [](const PeerId&, BytesView) {});
+  wait(1s);
   world_.network().set_weather({0, 200, 200, 200});
   for (std::uint8_t i = 0; i < 200; ++i) {
     ASSERT_TRUE(a.publish("t", {i}));
@@ -156,9 +158,78 @@ TEST_F(SimulatedNetworkTest, GossipTravelsOverSubscribersThatAreNotConnected) {
   const auto heard = std::make_shared<int>(0);
   for (Host* host : {&a, &b, &c})
     host->subscribe("t", [heard](const PeerId&, BytesView) { ++*heard; });
+  wait(1s);
   ASSERT_TRUE(a.publish("t", to_bytes("x")));
   wait(1s);
   EXPECT_EQ(*heard, 2);
+}
+
+TEST_F(SimulatedNetworkTest, AMeshHasSixToTwelveAndGossipReachesAllOverIt) {
+  std::vector<SimulatedHost*> hosts;
+  for (int i = 0; i < 40; ++i) hosts.push_back(&world_.add_host());
+  for (std::size_t i = 0; i < hosts.size(); ++i)
+    for (std::size_t j = 0; j < i; ++j) connect(*hosts[i], *hosts[j]);
+  const auto heard = std::make_shared<int>(0);
+  for (Host* host : hosts) host->subscribe("t", [heard](const PeerId&, BytesView) { ++*heard; });
+  wait(30s);
+  for (const SimulatedHost* host : hosts) {
+    EXPECT_GE(host->gossip().mesh_of(0).size(), 5u);
+    EXPECT_LE(host->gossip().mesh_of(0).size(), 12u);
+  }
+  const auto before = world_.network().counts()[static_cast<std::size_t>(Kind::gossip)];
+  ASSERT_TRUE(hosts[0]->publish("t", Bytes(100)));
+  wait(10s);
+  EXPECT_EQ(*heard, 39);
+  const auto after = world_.network().counts()[static_cast<std::size_t>(Kind::gossip)];
+  // Not each to each, and what is not passed on is told of.
+  EXPECT_LT(after.messages - before.messages, 40u * 40);
+  EXPECT_GT(after.messages - before.messages, 40u * 6);
+}
+
+TEST_F(SimulatedNetworkTest, WhatTheMeshLostIsAskedForWhenItIsToldOf) {
+  std::vector<SimulatedHost*> hosts;
+  for (int i = 0; i < 30; ++i) hosts.push_back(&world_.add_host());
+  for (std::size_t i = 0; i < hosts.size(); ++i)
+    for (std::size_t j = 0; j < i; ++j) connect(*hosts[i], *hosts[j]);
+  const auto heard = std::make_shared<int>(0);
+  for (Host* host : hosts) host->subscribe("t", [heard](const PeerId&, BytesView) { ++*heard; });
+  wait(30s);
+  // One hop in seven works; who is told of it while it is fresh, by neighbours outside of its mesh,
+  // asks.
+  int at_once = 0;
+  for (int i = 0; i < 20; ++i) {
+    world_.network().set_weather({0, 850, 0, 0});
+    const int before = *heard;
+    ASSERT_TRUE(hosts[0]->publish("t", Bytes(100)));
+    wait(100ms);
+    at_once += *heard - before;
+    world_.network().set_weather({});
+    wait(5s);
+  }
+  EXPECT_LT(at_once, 20 * 29);
+  EXPECT_GT(*heard, at_once);
+}
+
+TEST_F(SimulatedNetworkTest, ALookupFindsItsWayOverHostsThatKnowOnlySome) {
+  std::vector<SimulatedHost*> hosts;
+  for (int i = 0; i < 60; ++i) {
+    hosts.push_back(&world_.add_host());
+    if (i > 0) connect(*hosts.back(), *hosts[static_cast<std::size_t>(i - 1)]);
+  }
+  wait(60s);
+  const Bytes key = to_bytes("a multihash");
+  ASSERT_TRUE(run(hosts[3]->provide(key)));
+  for (const std::size_t at : {0u, 20u, 59u}) {
+    const auto found = run(hosts[at]->find_providers(key, 5));
+    ASSERT_TRUE(found);
+    EXPECT_EQ(*found, std::vector{hosts[3]->id()});
+    EXPECT_LE(hosts[at]->kademlia().queries(), 1u);
+  }
+  // Records are at the closest, not everywhere.
+  std::size_t remembering = 0;
+  for (const SimulatedHost* host : hosts)
+    remembering += host->kademlia().remembered() > host->kademlia().known() ? 1 : 0;
+  EXPECT_LE(remembering, Kademlia::kBucketSize + 1);
 }
 
 TEST_F(SimulatedNetworkTest, StrangersAreNotLetIn) {

@@ -4,14 +4,19 @@
 
 namespace tau::p2p::simulated {
 
-std::shared_ptr<Pipe> Connection::make_pipe(const PeerId& writer) {
+namespace {
+// A reader gives its window back when half of it is used.
+constexpr std::size_t kCreditBytes = kWindowSize / 2;
+}  // namespace
+
+std::shared_ptr<Pipe> Connection::make_pipe(Number writer, const std::string& protocol) {
   std::erase_if(pipes, [](const auto& pipe) { return pipe.expired(); });
-  auto pipe = std::make_shared<Pipe>(network.loop_, writer);
+  auto pipe = std::make_shared<Pipe>(network.loop_, writer, network.streams_[protocol]);
   pipes.push_back(pipe);
   return pipe;
 }
 
-void Connection::lose_end(const PeerId& end) {
+void Connection::lose_end(Number end) {
   for (const auto& weak : pipes) {
     const auto pipe = weak.lock();
     if (!pipe) continue;
@@ -31,11 +36,11 @@ void Connection::lose_end(const PeerId& end) {
   }
 }
 
-SimulatedStream::SimulatedStream(std::shared_ptr<Connection> connection, PeerId local,
+SimulatedStream::SimulatedStream(std::shared_ptr<Connection> connection, Number local,
                                  std::shared_ptr<Pipe> in, std::shared_ptr<Pipe> out)
     : connection_(std::move(connection)),
-      local_(std::move(local)),
-      remote_(connection_->other(local_)),
+      local_(local),
+      remote_(connection_->network.name_of(connection_->other(local_))),
       in_(std::move(in)),
       out_(std::move(out)) {}
 
@@ -51,7 +56,13 @@ std::unexpected<Error> SimulatedStream::lost() const {
 }
 
 void SimulatedStream::tell(runtime::Callback arrival) {
-  if (connection_->open) connection_->deliver(local_, remote_, std::move(arrival));
+  if (connection_->open)
+    connection_->deliver(local_, connection_->other(local_), std::move(arrival));
+}
+
+void SimulatedStream::count(std::size_t bytes) {
+  connection_->network.count(Kind::streams, local_, bytes);
+  out_->cost.add(bytes);
 }
 
 void SimulatedStream::drop_in() {
@@ -61,6 +72,7 @@ void SimulatedStream::drop_in() {
 }
 
 void SimulatedStream::drop_out() {
+  count(kStreamEndBytes);
   out_->lose_writer();
   tell([out = out_] { out->lose_reader(); });
 }
@@ -80,6 +92,10 @@ Task<Result<std::size_t>> SimulatedStream::read(std::span<std::uint8_t> out) {
     in->arrived.clear();
     in->consumed = 0;
   }
+  if ((in->credit += n) >= kCreditBytes) {
+    in->credit = 0;
+    count(kFrameBytes);
+  }
   tell([in, n] {
     in->used -= n;
     in->writable.notify_all();
@@ -90,7 +106,7 @@ Task<Result<std::size_t>> SimulatedStream::read(std::span<std::uint8_t> out) {
 Task<Status> SimulatedStream::write(BytesView data) {
   const auto out = out_;
   if (const auto& tap = connection_->network.tap_; tap && !out->writer_lost)
-    tap(local_, remote_, data);
+    tap(connection_->network.name_of(local_), remote_, data);
   while (true) {
     if (out->writer_lost || closed_) co_return lost();
     if (data.empty()) co_return Status{};
@@ -100,7 +116,7 @@ Task<Status> SimulatedStream::write(BytesView data) {
       continue;
     }
     out->used += n;
-    connection_->network.bytes_ += n;
+    count(n + kFrameBytes);
     tell([out, bytes = to_bytes(data.first(n))] {
       if (out->reader_lost) return;
       out->arrived.insert(out->arrived.end(), bytes.begin(), bytes.end());
@@ -113,6 +129,7 @@ Task<Status> SimulatedStream::write(BytesView data) {
 Task<Status> SimulatedStream::close_write() {
   if (out_->writer_lost) co_return lost();
   if (std::exchange(closed_, true)) co_return Status{};
+  count(kStreamEndBytes);
   tell([out = out_] {
     out->ended = true;
     out->readable.notify_all();

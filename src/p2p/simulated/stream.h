@@ -20,14 +20,16 @@ inline constexpr std::size_t kWindowSize = 256 * 1024;
 // One direction of a stream. The writer's end changes `used`, the reader's the rest; news travels
 // by deliver().
 struct Pipe {
-  Pipe(runtime::Loop& loop, PeerId from)
-      : writer(std::move(from)), readable(loop), writable(loop) {}
-  const PeerId writer;
+  Pipe(runtime::Loop& loop, Number from, Traffic& costs)
+      : writer(from), cost(costs), readable(loop), writable(loop) {}
+  const Number writer;
+  Traffic& cost;  // of its protocol
   Bytes arrived;
   std::size_t consumed = 0;  // of `arrived`
   bool ended = false;        // no more will arrive
   bool reader_lost = false;  // reads fail
   std::size_t used = 0;      // of the window
+  std::size_t credit = 0;    // read, and not yet told to the writer on the wire
   bool writer_lost = false;  // writes fail
   runtime::Signal readable, writable;
 
@@ -42,34 +44,32 @@ struct Pipe {
 };
 
 struct Opening {
-  PeerId by;
+  Number by = 0;
   runtime::OneShot<std::unique_ptr<Stream>> done;
 };
 
 struct Connection {
-  Connection(SimulatedNetwork& owner, PeerId first, PeerId second)
-      : network(owner), ends{std::move(first), std::move(second)} {}
+  Connection(SimulatedNetwork& owner, Number first, Number second)
+      : network(owner), ends{first, second} {}
 
   SimulatedNetwork& network;
-  std::array<PeerId, 2> ends;
-  std::array<bool, 2> up{};
+  const std::array<Number, 2> ends;  // the first one dialed
   bool open = true;
   std::uint64_t next_opening = 1;
   std::map<std::uint64_t, Opening> openings;
   std::vector<std::weak_ptr<Pipe>> pipes;
 
-  bool& up_at(const PeerId& end) { return up[end == ends[0] ? 0 : 1]; }
-  const PeerId& other(const PeerId& end) const { return end == ends[0] ? ends[1] : ends[0]; }
-  std::shared_ptr<Pipe> make_pipe(const PeerId& writer);
-  void lose_end(const PeerId& end);  // of every stream
-  void deliver(const PeerId& from, const PeerId& to, runtime::Callback arrival) {
+  Number other(Number end) const { return end == ends[0] ? ends[1] : ends[0]; }
+  std::shared_ptr<Pipe> make_pipe(Number writer, const std::string& protocol);
+  void lose_end(Number end);  // of every stream
+  void deliver(Number from, Number to, runtime::Callback arrival) {
     network.deliver(from, to, std::move(arrival));
   }
 };
 
 class SimulatedStream final : public Stream {
  public:
-  SimulatedStream(std::shared_ptr<Connection> connection, PeerId local, std::shared_ptr<Pipe> in,
+  SimulatedStream(std::shared_ptr<Connection> connection, Number local, std::shared_ptr<Pipe> in,
                   std::shared_ptr<Pipe> out);
   ~SimulatedStream() override;
 
@@ -84,9 +84,11 @@ class SimulatedStream final : public Stream {
   void drop_in();
   void drop_out();
   void tell(runtime::Callback arrival);
+  void count(std::size_t bytes);
 
   std::shared_ptr<Connection> connection_;
-  PeerId local_, remote_;
+  const Number local_;
+  const PeerId remote_;
   std::shared_ptr<Pipe> in_, out_;
   bool closed_ = false;
 };
