@@ -151,7 +151,7 @@ class SimulatedWorld {
   }
   runtime::VirtualLoop& loop() { return loop_; }
   Traffic sent() { return {network_.messages(), network_.bytes()}; }
-  const simulated::Counts& counts() const { return network_.counts(); }
+  const simulated::Counts& counts() { return network_.counts(); }
   // Of what the phase is about, since it was asked before.
   Traffic sent_for(const std::string& phase) {
     const simulated::Counts last = std::exchange(last_, network_.counts());

@@ -225,7 +225,8 @@ void Gossip::receive(Number from, const GossipRpc& rpc) {
   }
 }
 
-void Gossip::maintain(Topic topic, std::set<Number>& peers) {
+bool Gossip::maintain(Topic topic, std::set<Number>& peers) {
+  const std::set<Number> before = peers;
   const auto outbound = [&](Number peer) { return neighbours_.at(peer).outbound; };
   const auto may_join = [&](Number peer) {
     return !peers.contains(peer) && !backing_off(topic, peer, true);
@@ -250,12 +251,13 @@ void Gossip::maintain(Topic topic, std::set<Number>& peers) {
       prune_to(peer, topic);
     }
   }
-  if (peers.size() < kMeshLow) return;
+  if (peers.size() < kMeshLow) return peers != before;
   const auto have = static_cast<std::size_t>(std::ranges::count_if(peers, outbound));
   if (have < kMeshOutboundMin)
     add(some(topic, kMeshOutboundMin - have, [&](Number p, const Neighbour& neighbour) {
       return neighbour.outbound && may_join(p);
     }));
+  return peers != before;
 }
 
 void Gossip::tell_of(Topic topic, const std::set<Number>& mesh) {
@@ -272,7 +274,7 @@ void Gossip::tell_of(Topic topic, const std::set<Number>& mesh) {
   for (const Number peer : to) send(peer, What::ihave, {topic}, ids);
 }
 
-void Gossip::heartbeat() {
+bool Gossip::heartbeat() {
   const TimePoint now = ground_.gossip_now();
   std::erase_if(backoff_, [&](const auto& b) { return b.second + kBackoffSlack < now; });
   std::erase_if(promised_, [&](const auto& p) { return p.second.second < now; });
@@ -285,11 +287,13 @@ void Gossip::heartbeat() {
     while (!neighbour.unwanted.empty() && neighbour.unwanted.front().second < now)
       neighbour.unwanted.pop_front();
   }
-  for (auto& [topic, peers] : mesh_) maintain(topic, peers);
+  bool changed = false;
+  for (auto& [topic, peers] : mesh_) changed |= maintain(topic, peers);
   for (const auto& [topic, peers] : mesh_) tell_of(topic, peers);
   for (const MessageId id : history_.back()) cache_.erase(id);
   std::ranges::rotate(history_, history_.end() - 1);
   history_.front().clear();
+  return changed || remembered() > 0;
 }
 
 std::vector<Number> Gossip::mesh_of(Topic topic) const {

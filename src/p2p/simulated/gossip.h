@@ -68,7 +68,8 @@ class Gossip {
   bool subscribed(Topic topic) const { return mesh_.contains(topic); }
   void publish(std::shared_ptr<const GossipMessage> message);
   void receive(Number from, const GossipRpc& rpc);
-  void heartbeat();
+  // False: the next ones would do nothing, until something happens.
+  bool heartbeat();
 
   std::vector<Number> mesh_of(Topic topic) const;
   // What it remembers, all together: for who watches that it does not grow.
@@ -100,7 +101,7 @@ class Gossip {
   void back_off(Topic topic, Number peer);
   bool backing_off(Topic topic, Number peer, bool with_slack) const;
   bool wants(const Neighbour& peer, MessageId id) const;
-  void maintain(Topic topic, std::set<Number>& peers);
+  bool maintain(Topic topic, std::set<Number>& peers);  // whether it changed
   void tell_of(Topic topic, const std::set<Number>& mesh);
   template <class Filter>
   std::vector<Number> some(Topic topic, std::size_t at_most, Filter filter);

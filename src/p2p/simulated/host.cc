@@ -13,18 +13,10 @@ constexpr std::size_t kMessageSizeMax = 64 * 1024;  // p2p/host.h
 constexpr std::size_t kKeySizeMax = 128;            // as p2p/libp2p
 constexpr std::int64_t kExpiryCheckMs = 24 * 3600 * 1000;
 
-// Of native/swarm. Identify tells the same each ten minutes.
-constexpr Duration kPingEvery = 15s;
-constexpr std::uint64_t kPingsPerIdentify = 40;
-constexpr std::size_t kPingBytes = 32;
 // "/tau/id/1", "/ipfs/ping/1.0.0", "/meshsub/1.3.0", "/tau/kad/1".
 constexpr std::size_t kIdentifyName = 9, kPingName = 16, kGossipName = 14, kKadName = 10;
 // Key, addresses, agent and the names of all protocols of the swarm.
 constexpr std::size_t kIdentifyBytes = 430;
-constexpr std::size_t kIdentifyAllBytes = opening_bytes(kIdentifyName) +
-                                          accepting_bytes(kIdentifyName) +
-                                          framed_bytes(kIdentifyBytes) + 2 * kStreamEndBytes;
-constexpr std::size_t kIdentifyMessages = 6;
 // The first message of gossipsub v1.3: which extensions a host has.
 constexpr std::size_t kExtensionsBytes = framed_bytes(6);
 // Negotiation of noise and yamux, and the three messages of noise's handshake, of both sides;
@@ -76,8 +68,6 @@ Task<Status> SimulatedHost::start() {
   state_ = State::running;
   network_.add(*this);
   kademlia_.start();
-  call_after(Gossip::kFirstHeartbeat, [this] { keep_time(); });
-  call_after(kPingEvery, [this] { ping_all(); });
   co_return Status{};
 }
 
@@ -101,20 +91,13 @@ void SimulatedHost::call_after(Duration after, std::function<void()> callback) {
   });
 }
 
+// No timer while there is nothing to do: tests let years pass.
 void SimulatedHost::keep_time() {
-  gossip_.heartbeat();
-  call_after(Gossip::kHeartbeat, [this] { keep_time(); });
-}
-
-// Both sides of each connection ping and answer, yamux as libp2p; what that finds out is
-// SimulatedNetwork::watch_silence().
-void SimulatedHost::ping_all() {
-  const std::size_t all = peers_.size();
-  network_.count(Kind::ping, number_, all * 2 * (kPingBytes + kFrameBytes), 2 * all);
-  network_.count(Kind::ping, number_, all * 2 * kFrameBytes, 2 * all);
-  if (++ticks_ % kPingsPerIdentify == 0)
-    network_.count(Kind::identify, number_, all * kIdentifyAllBytes, all * kIdentifyMessages);
-  call_after(kPingEvery, [this] { ping_all(); });
+  if (std::exchange(keeping_time_, true)) return;
+  call_after(Gossip::kHeartbeat, [this] {
+    keeping_time_ = false;
+    if (gossip_.heartbeat()) keep_time();
+  });
 }
 
 Task<Result<PeerId>> SimulatedHost::connect(std::string multiaddr) {
@@ -368,14 +351,14 @@ void SimulatedHost::peer_up(Number number, Certificate shown, bool dialed_by_us)
   watch_expiry(left->not_after_unix_ms);
   peers_.emplace(peer, Peer{number, std::move(shown), *std::move(left)});
   // Each side opens a stream for its pings and one for its gossip, which stay.
-  network_.count(
-      Kind::ping, number_,
-      opening_bytes(kPingName) + accepting_bytes(kPingName) + 2 * (kPingBytes + kFrameBytes),
-      3 + kAcceptMessages);
+  network_.count(Kind::ping, number_,
+                 opening_bytes(kPingName) + accepting_bytes(kPingName) + 2 * (32 + kFrameBytes),
+                 3 + kAcceptMessages);
   network_.count(Kind::gossip, number_,
                  opening_bytes(kGossipName) + accepting_bytes(kGossipName) + kExtensionsBytes,
                  2 + kAcceptMessages);
   gossip_.connected(number, dialed_by_us);
+  keep_time();
   identify(number, connection);
   tell_peer(peer, true);
 }
@@ -400,6 +383,7 @@ void SimulatedHost::forget(Number number) {
   if (it == peers_.end()) return;
   peers_.erase(it);
   gossip_.disconnected(number);
+  if (*alive_) keep_time();
   kademlia_.disconnected(number);
 }
 
@@ -414,6 +398,7 @@ void SimulatedHost::subscribe(std::string topic, MessageHandler handler) {
   const Topic number = network_.topic_of(topic);
   topics_[number].push_back(std::move(handler));
   gossip_.subscribe(number);
+  if (state_ == State::running) keep_time();
 }
 
 Status SimulatedHost::publish(const std::string& topic, Bytes data) {
@@ -428,6 +413,7 @@ Status SimulatedHost::publish(const std::string& topic, Bytes data) {
   message.bytes = field_bytes(kPeerIdBytes) + field_bytes(message.data.size()) + field_bytes(8) +
                   field_bytes(topic.size()) + field_bytes(64);
   gossip_.publish(std::make_shared<const GossipMessage>(std::move(message)));
+  keep_time();
   return {};
 }
 
@@ -438,7 +424,9 @@ void SimulatedHost::send_gossip(Number to, std::shared_ptr<const GossipRpc> rpc)
   const bool message = rpc->what == GossipRpc::What::publish;
   auto arrival = [&network = network_, connection, from = number_, to, rpc = std::move(rpc)] {
     SimulatedHost* host = connection->open ? network.find(to) : nullptr;
-    if (host) host->gossip_.receive(from, *rpc);
+    if (!host) return;
+    host->gossip_.receive(from, *rpc);
+    host->keep_time();
   };
   if (message) {
     network_.scatter(number_, to, std::move(arrival));

@@ -5,6 +5,16 @@
 #include "p2p/simulated/stream.h"
 
 namespace tau::p2p::simulated {
+namespace {
+
+// Of native/swarm.
+constexpr Duration kPingEvery = std::chrono::seconds(15);
+constexpr std::uint64_t kPingsPerIdentify = 40;
+constexpr std::size_t kPingBytes = 32;
+// Streams opened and ended, and about 430 bytes told.
+constexpr std::size_t kIdentifyAllBytes = 700, kIdentifyMessages = 6;
+
+}  // namespace
 SimulatedNetwork::SimulatedNetwork(runtime::Loop& loop, Random& random)
     : loop_(loop), random_(random) {}
 
@@ -60,19 +70,39 @@ void SimulatedNetwork::count(Kind kind, Number from, std::size_t bytes, std::uin
   sent_[from] += messages;
 }
 
-std::uint64_t SimulatedNetwork::messages() const {
+// Both sides ping and answer, yamux as libp2p, and identify tells the same each ten minutes.
+void SimulatedNetwork::count_pings(Connection& connection) {
+  const auto due = static_cast<std::uint64_t>((loop_.now() - connection.pinged) / kPingEvery);
+  if (due == 0) return;
+  connection.pinged = connection.pinged + due * kPingEvery;
+  const std::uint64_t told =
+      (connection.pings + due) / kPingsPerIdentify - connection.pings / kPingsPerIdentify;
+  connection.pings += due;
+  for (const Number end : connection.ends) {
+    count(Kind::ping, end, due * 2 * (kPingBytes + 2 * kFrameBytes), 4 * due);
+    if (told > 0) count(Kind::identify, end, told * kIdentifyAllBytes, told * kIdentifyMessages);
+  }
+}
+
+const Counts& SimulatedNetwork::counts() {
+  for (const auto& [ends, connection] : connections_) count_pings(*connection);
+  return counts_;
+}
+
+std::uint64_t SimulatedNetwork::messages() {
   std::uint64_t all = 0;
-  for (const Traffic& traffic : counts_) all += traffic.messages;
+  for (const Traffic& traffic : counts()) all += traffic.messages;
   return all;
 }
 
-std::uint64_t SimulatedNetwork::bytes() const {
+std::uint64_t SimulatedNetwork::bytes() {
   std::uint64_t all = 0;
-  for (const Traffic& traffic : counts_) all += traffic.bytes;
+  for (const Traffic& traffic : counts()) all += traffic.bytes;
   return all;
 }
 
-std::uint64_t SimulatedNetwork::sent_by(const PeerId& peer) const {
+std::uint64_t SimulatedNetwork::sent_by(const PeerId& peer) {
+  (void)counts();
   const auto it = numbers_.find(peer);
   return it == numbers_.end() ? 0 : sent_[it->second];
 }
@@ -194,6 +224,7 @@ std::shared_ptr<Connection> SimulatedNetwork::connection(Number a, Number b) con
 // One end closes; the other notices when the news arrives, after all that was sent before.
 void SimulatedNetwork::close(const std::shared_ptr<Connection>& connection, Number by) {
   if (!connection->open) return;
+  count_pings(*connection);
   connection->open = false;
   connections_.erase(sorted(connection->ends[0], connection->ends[1]));
   connection->lose_end(by);
@@ -205,6 +236,7 @@ void SimulatedNetwork::close(const std::shared_ptr<Connection>& connection, Numb
 }
 
 void SimulatedNetwork::give_up(const std::shared_ptr<Connection>& connection) {
+  count_pings(*connection);
   connection->open = false;
   const auto [a, b] = connection->ends;
   connections_.erase(sorted(a, b));

@@ -84,12 +84,12 @@ class SimulatedNetwork {
   void set_tap(Tap tap) { tap_ = std::move(tap); }
 
   // Sent so far, by what for: as handed to TCP, framed and encrypted (wire.h).
-  const Counts& counts() const { return counts_; }
-  std::uint64_t messages() const;
-  std::uint64_t bytes() const;
+  const Counts& counts();
+  std::uint64_t messages();
+  std::uint64_t bytes();
   // Of streams, by the name of their protocol.
   const std::map<std::string, Traffic>& streams() const { return streams_; }
-  std::uint64_t sent_by(const PeerId& peer) const;  // messages
+  std::uint64_t sent_by(const PeerId& peer);  // messages
   std::size_t connections() const { return connections_.size(); }
 
   static constexpr Duration kSilenceLimit =
@@ -116,6 +116,7 @@ class SimulatedNetwork {
   SimulatedHost* find(Number number) const { return hosts_[number]; }
   // `bytes` of all these messages together.
   void count(Kind kind, Number from, std::size_t bytes, std::uint64_t messages = 1);
+  void count_pings(Connection& connection);  // that were due until now
   bool separated(Number from, Number to) const;
   bool deaf(const Connection& connection) const;
   void watch_silence(const std::shared_ptr<Connection>& connection);
@@ -223,7 +224,6 @@ class SimulatedHost final : public Host, private Gossip::Ground, private Kademli
               std::string protocol);
   void identify(Number peer, std::shared_ptr<Connection> connection);
   void keep_time();
-  void ping_all();
   void ask_connected(Number to, Question question);
 
   TimePoint gossip_now() const override { return loop_.now(); }
@@ -257,7 +257,7 @@ class SimulatedHost final : public Host, private Gossip::Ground, private Kademli
   Gossip gossip_;
   Kademlia kademlia_;
   std::map<Number, std::vector<Question>> asked_unconnected_;  // while they are dialed
-  std::uint64_t ticks_ = 0;
+  bool keeping_time_ = false;
   runtime::TaskGroup tasks_;
 };
 

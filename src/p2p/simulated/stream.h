@@ -50,11 +50,13 @@ struct Opening {
 
 struct Connection {
   Connection(SimulatedNetwork& owner, Number first, Number second)
-      : network(owner), ends{first, second} {}
+      : network(owner), ends{first, second}, pinged(owner.loop_.now()) {}
 
   SimulatedNetwork& network;
   const std::array<Number, 2> ends;  // the first one dialed
   bool open = true;
+  TimePoint pinged;  // until then its pings are counted
+  std::uint64_t pings = 0;
   std::uint64_t next_opening = 1;
   std::map<std::uint64_t, Opening> openings;
   std::vector<std::weak_ptr<Pipe>> pipes;
