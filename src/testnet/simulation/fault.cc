@@ -8,6 +8,7 @@
 
 #include "services/tns/api.h"
 #include "testnet/simulation/liar.h"
+#include "testnet/simulation/outlaw.h"
 
 namespace tau::testnet::simulation {
 namespace {
@@ -39,6 +40,7 @@ constexpr std::array<Row, kFaultKinds> kRows = {{
     {FaultKind::clock_jump, "clock jump", 2, 1s, 20s, 100, 120'000},
     {FaultKind::clock_drift, "clock drift", 1, 5s, 30s, 10, 500},
     {FaultKind::liar, "liar", 1, 2s, 15s, 0, 0},
+    {FaultKind::revoked, "revoked", 1, 6s, 25s, 0, 0},
 }};
 // One fault in about this time: several are under way at once.
 constexpr Duration kEvery = 1500ms;
@@ -110,6 +112,7 @@ std::vector<Fault> make_faults(std::uint64_t seed, const std::vector<NodeSpec>& 
       case FaultKind::latency:
       case FaultKind::datagrams:
       case FaultKind::liar:
+      case FaultKind::revoked:
         break;
       case FaultKind::partition:
         for (std::size_t i = 0; i < nodes.size(); ++i)
@@ -129,7 +132,8 @@ std::vector<Fault> make_faults(std::uint64_t seed, const std::vector<NodeSpec>& 
   return out;
 }
 
-Faults::Faults(World& world, Trace& trace) : world_(world), trace_(trace), tasks_(world.loop()) {}
+Faults::Faults(World& world, Ledger& ledger, Trace& trace)
+    : world_(world), ledger_(ledger), trace_(trace), tasks_(world.loop()) {}
 Faults::~Faults() = default;
 
 void Faults::schedule(const Fault& fault) { tasks_.spawn(happen(fault)); }
@@ -150,6 +154,8 @@ Task<void> Faults::happen(Fault fault) {
       co_return co_await add_node();
     case FaultKind::liar:
       co_return co_await lie(fault);
+    case FaultKind::revoked:
+      co_return co_await revoke(fault);
     default:
       break;
   }
@@ -208,6 +214,15 @@ Task<void> Faults::lie(Fault fault) {
   co_await liar.lie_for(fault.lasts);
   co_await liar.stop().in(own);
   trace_.say(fmt::format("the liar is gone after {} lies", liar.told()));
+}
+
+Task<void> Faults::revoke(Fault fault) {
+  runtime::Scope own(world_.loop());
+  Outlaw outlaw(world_, ledger_, static_cast<std::uint64_t>(fault.at.count()) + 1);
+  co_await outlaw.live_for(fault.lasts);
+  co_await outlaw.stop().in(own);
+  trace_.say(fmt::format("the outlaw is gone: {} commands obeyed as a member's, {} refused",
+                         outlaw.obeyed(), outlaw.refused()));
 }
 
 void Faults::begin(const Fault& fault) {

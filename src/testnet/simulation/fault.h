@@ -11,6 +11,7 @@
 #include <vector>
 
 #include "runtime/task_group.h"
+#include "testnet/simulation/ledger.h"
 #include "testnet/simulation/trace.h"
 #include "testnet/simulation/world.h"
 
@@ -32,9 +33,10 @@ enum class FaultKind : std::uint8_t {
   full_disk,    // nothing can be written; its owner makes room and starts the node again
   clock_jump,   // the wall clock of `nodes` is `amount` ms ahead; behind, if odd
   clock_drift,  // their monotonic clocks gain `amount` ppm; lose, if odd
-  liar          // a certified plain node says what is not so, in frames that are wrong
+  liar,         // a certified plain node says what is not so, in frames that are wrong
+  revoked       // a member is revoked, and goes on
 };
-inline constexpr std::size_t kFaultKinds = 16;
+inline constexpr std::size_t kFaultKinds = 17;
 std::string_view name_of(FaultKind kind);
 
 struct Fault {
@@ -53,7 +55,7 @@ std::vector<Fault> make_faults(std::uint64_t seed, const std::vector<NodeSpec>& 
 // Does them to a world. Every task of it ends with join() or stop().
 class Faults {
  public:
-  Faults(World& world, Trace& trace);
+  Faults(World& world, Ledger& ledger, Trace& trace);
   ~Faults();
   void schedule(const Fault& fault);
   Task<void> join();  // until all have ended
@@ -66,6 +68,7 @@ class Faults {
   Task<void> restart(Fault fault);
   Task<void> add_node();
   Task<void> lie(Fault fault);
+  Task<void> revoke(Fault fault);
   void begin(const Fault& fault);
   void end(const Fault& fault);
   void block(const Fault& fault, int by);
@@ -73,6 +76,7 @@ class Faults {
   void set_weather();
 
   World& world_;
+  Ledger& ledger_;
   Trace& trace_;
   runtime::TaskGroup tasks_;
   SeededRandom random_{1};  // of datagrams

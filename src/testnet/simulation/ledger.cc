@@ -87,6 +87,13 @@ void Ledger::saw_version(const std::string& substrate, const std::string& projec
                          before));
 }
 
+void Ledger::saw_revocations(const std::string& node, std::uint64_t number) {
+  std::uint64_t& known = revocations_[node];
+  if (number < known)
+    violated(fmt::format("{} knew revocations number {} and knows number {}", node, known, number));
+  known = std::max(known, number);
+}
+
 void Ledger::check_open() {
   for (auto& [what, until] : open_) {
     if (loop_.now() <= until) continue;

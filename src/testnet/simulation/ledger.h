@@ -8,6 +8,7 @@
 //     is one job's;
 //   * a vote of consensus is on the voter's disk before anybody hears of it;
 //   * a substrate never answers with an older version than it did before, in one life;
+//   * a node never forgets a revocation, and obeys nobody who it knows is revoked (outlaw.h);
 //   * whatever was begun ends in the time that it has.
 #pragma once
 
@@ -40,6 +41,9 @@ class Ledger {
   // `before`: the newest that this life of the substrate had answered when it was asked.
   void saw_version(const std::string& substrate, const std::string& project, std::uint64_t before,
                    std::uint64_t version);
+
+  // The number of the revocations that a node knows.
+  void saw_revocations(const std::string& node, std::uint64_t number);
 
   // Something that must end; a place in the books while it lives.
   class Operation {
@@ -87,6 +91,7 @@ class Ledger {
   std::map<JobId, patrick::JobState> ended_;
   std::map<std::pair<ProjectId, std::uint64_t>, JobId> jobs_;  // by seq
   std::list<std::pair<std::string, TimePoint>> open_;
+  std::map<std::string, std::uint64_t> revocations_;
   std::uint64_t operations_ = 0, votes_ = 0;
 };
 

@@ -96,8 +96,12 @@ void People::start() {
 Task<void> People::stop() { co_await tasks_.stop(); }
 
 Task<void> People::watch() {
-  do ledger_.check_open();
-  while (co_await runtime::sleep_for(1s));
+  do {
+    ledger_.check_open();
+    for (std::size_t i = 0; i < world_.size(); ++i)
+      if (world_[i].running())
+        ledger_.saw_revocations(world_[i].spec.name, world_[i].node->credentials().number());
+  } while (co_await runtime::sleep_for(200ms));
 }
 
 // One person does one thing after the other, whether it succeeds or not.
@@ -275,6 +279,10 @@ Task<std::string> People::missing() {
   for (std::size_t i = 0; i < world_.size(); ++i)
     if (world_[i].running() && !world_[i].node->decides())
       co_return world_[i].spec.name + " has no leader to follow";
+  for (std::size_t i = 0; i < world_.size(); ++i)
+    if (world_[i].running() && world_[i].node->credentials().number() != world_.revocations())
+      co_return fmt::format("{} knows revocations number {}, not {}", world_[i].spec.name,
+                            world_[i].node->credentials().number(), world_.revocations());
   for (const auto& project : projects_) {
     if (!project->last_done)
       co_return project->label + (!project->registered   ? " can't be registered"

@@ -35,7 +35,7 @@ struct Play {
     who.projects = std::clamp<std::size_t>(o.nodes / 8, 1, 10);
     watch_votes(*world, ledger);
     people = std::make_unique<People>(*world, ledger, trace, who);
-    nature = std::make_unique<Faults>(*world, trace);
+    nature = std::make_unique<Faults>(*world, ledger, trace);
   }
 
   Task<void> run() {

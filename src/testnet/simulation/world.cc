@@ -4,6 +4,7 @@
 
 #include <algorithm>
 
+#include "codec/multibase.h"
 #include "node/network.h"
 #include "runtime/task_group.h"
 #include "services/auth/api.h"
@@ -112,6 +113,15 @@ void World::make(NodeSpec spec, p2p::NodeIdentity identity) {
                                    std::move(identity), admission, log_.named(spec.name));
   member->spec = std::move(spec);
   members_.push_back(std::move(member));
+}
+
+Bytes World::revoke(const PeerId& peer) {
+  revoked_.network = codec::base32_encode(root_.public_key().raw());
+  ++revoked_.number;
+  revoked_.entries.push_back({.peer = peer, .reason = "it was stolen"});
+  auto list = p2p::sign_revocations(root_, revoked_);
+  CHECK(list.has_value());
+  return *std::move(list);
 }
 
 Task<Status> World::start() {

@@ -65,6 +65,9 @@ class World {
   p2p::simulated::SimulatedNetwork& wires() { return wires_; }
   net::SimulatedNetwork& sockets() { return sockets_; }
   const crypto::KeyPair& root() const { return root_; }
+  // The root takes a membership back: a list with all that it took back so far, for the nodes.
+  Bytes revoke(const PeerId& peer);
+  std::uint64_t revocations() const { return revoked_.number; }  // of the latest list
   std::size_t size() const { return members_.size(); }
   Member& operator[](std::size_t index) { return *members_[index]; }
   std::vector<Member*> with(std::string_view service);
@@ -78,6 +81,7 @@ class World {
   Logger log_;
   SeededRandom random_, chance_of_wires_;
   crypto::KeyPair root_;
+  p2p::RevocationList revoked_;
   ScriptedEngine engine_;
   runtime::ThreadPool pool_{0};
   p2p::simulated::SimulatedNetwork wires_;
