@@ -8,6 +8,7 @@ namespace {
 
 using namespace std::chrono_literals;
 
+constexpr int kFreePortTries = 16;
 constexpr std::size_t kInFlightMax = 1024;  // datagrams under way; more are dropped, as UDP may
 constexpr std::size_t kConnectionsMax = 256;
 // Of one client's network: resolvers use one or two at a time (RFC 7766, 6.2.2).
@@ -100,9 +101,17 @@ DnsServer::DnsServer(runtime::Loop& loop, net::Network& network, Options options
       tasks_(loop) {}
 
 Task<Status> DnsServer::start() {
-  CO_TRY_SYNC(udp_, network_.bind(at_));
-  local_ = udp_->local();  // TCP goes to the same port, also when it was a free one
-  CO_TRY_SYNC(tcp_, network_.listen(local_));
+  // TCP goes to the same port; a free one of UDP may be taken there, and then there are others.
+  for (int tries = at_.port == 0 ? kFreePortTries : 1;; --tries) {
+    CO_TRY_SYNC(udp_, network_.bind(at_));
+    local_ = udp_->local();
+    auto tcp = network_.listen(local_);
+    if (tcp) {
+      tcp_ = *std::move(tcp);
+      break;
+    }
+    if (tries == 1) co_return fail(std::move(tcp).error());
+  }
   tasks_.spawn(serve_udp());
   tasks_.spawn(serve_tcp());
   co_return Status{};

@@ -48,8 +48,13 @@ Task<Status> Service::start() {
       roster_.changed(peer);
     });
   }
-  CO_TRY_STATUS(roster_.start());
-  CO_TRY_STATUS(dns_.start());
+  Status started = co_await roster_.start();
+  if (started) started = co_await dns_.start();
+  if (!started) {  // its port is somebody else's, for instance
+    co_await dns_.stop();
+    co_await roster_.stop();
+    co_return started;
+  }
   router_.serve(kProtocol, *this, Commands{});
   tasks_.spawn(watch_silence());
   co_return Status{};

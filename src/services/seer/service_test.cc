@@ -51,7 +51,7 @@ class Seer : public testing::Test {
     EXPECT_TRUE(runtime::block_on(loop_, service_->start()));
   }
   ~Seer() override {
-    runtime::block_on(loop_, service_->stop());
+    if (started_) runtime::block_on(loop_, service_->stop());
     runtime::block_on(loop_, exchange_->stop());
     runtime::block_on(loop_, members_[1].router.unserve(tns::kProtocol));
     runtime::block_on(loop_, members_.stop());
@@ -106,7 +106,19 @@ class Seer : public testing::Test {
   std::unique_ptr<store::Kv> rows_;
   std::unique_ptr<content::Exchange> exchange_;
   std::unique_ptr<Service> service_;
+  bool started_ = true;
 };
+
+TEST_F(Seer, ThatFindsItsPortTakenSaysSoAndLeavesNothingBehind) {
+  runtime::block_on(loop_, service_->stop());
+  const auto taken = sockets_.host("127.0.0.1").listen({"127.0.0.1", 53});
+  ASSERT_TRUE(taken);
+  const auto started = runtime::block_on(loop_, service_->start());
+  ASSERT_FALSE(started);
+  EXPECT_NE(started.error().message().find("127.0.0.1:53"), std::string::npos)
+      << started.error().message();
+  started_ = false;  // nobody stops what did not start
+}
 
 TEST_F(Seer, AnswersWithLiveSubstratesInRotatingOrder) {
   announce(2, "127.1.0.1");
