@@ -10,6 +10,7 @@
 #include "node/formats.h"
 #include "node/hoarders.h"
 #include "node/mesh.h"
+#include "node/names_api.h"
 #include "node/node_api.h"
 #include "node/user_api.h"
 #include "services/auth/service.h"
@@ -111,6 +112,7 @@ struct Node::Parts {
 
   std::optional<UserApi> user_api;
   std::optional<NodeApi> node_api;
+  std::optional<NamesApi> names_api;
   http::Router user_routes;  // the same API at the root, for serve_user()
   http::Router api_routes;
   std::optional<http::Server> api;
@@ -267,6 +269,7 @@ Task<Status> Node::build() {
   p.user_api->mount(p.user_routes, "");
   p.user_api->mount(p.api_routes, kUserApiPrefix);
   p.node_api.emplace(loop, name_, *p.host, *p.credentials).mount(p.api_routes);
+  p.names_api.emplace(*p.caller).mount(p.api_routes);
   if (options_.api_listen)
     p.api.emplace(loop, http::fenced({}, p.api_routes.as_handler()), http::Server::Options{},
                   log_.named(name_ + "/api"));

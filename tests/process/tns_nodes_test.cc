@@ -107,7 +107,9 @@ class TnsNodes : public ::testing::Test {
   void create(const std::string& name, const std::string& service) {
     std::vector<std::string> argv = {tool("odo"), "node",       "create", (folder / "net").string(),
                                      name,        "--services", service};
-    if (!started.empty()) {
+    if (started.empty()) {
+      argv.insert(argv.end(), {"--api", "127.0.0.1:0"});
+    } else {
       argv.emplace_back("--bootstrap");
       argv.push_back(started.front().ready["addresses"][0]);
     }
@@ -153,6 +155,24 @@ class TnsNodes : public ::testing::Test {
         << at->process.output();
   }
 
+  // What `odo names` shows of those that begin with "label-", page by page.
+  std::vector<std::string> listed() {
+    const std::string api = "http://" + started.front().ready["api"].get<std::string>();
+    std::vector<std::string> names;
+    std::string cursor;
+    for (int page = 0; page < 1000; ++page) {
+      const Said said = run(home, {tool("odo"), "names", "label-", "--api", api, "--limit", "40",
+                                   "--cursor", cursor, "--json"});
+      EXPECT_EQ(said.code, 0) << said.err;
+      const auto json = http::parse_json(said.out);
+      if (!json) break;
+      for (const Json& one : (*json)["names"]) names.push_back(one["name"]);
+      if (!(*json)["next"].is_string()) break;
+      cursor = (*json)["next"];
+    }
+    return names;
+  }
+
   Folder folder;
   Place home;
   Visitor visitor;
@@ -193,6 +213,24 @@ TEST_F(TnsNodes, WhateverWasAcknowledgedIsThereWhicheverOfThemIsKilledAndOnOneTh
   runtime::block_on(visitor.loop(), writing.join());
   for (const std::string name : {"tns-1", "tns-2", "tns-3", "tns-4"})
     ASSERT_NO_FATAL_FAILURE(expect_all_at(name, member, stream));
+
+  // And the operator sees each once.
+  std::vector<std::string> claimed;
+  for (const auto& label : stream.claimed) claimed.push_back(label + ".home.localhost");
+  std::ranges::sort(claimed);
+  auto shown = listed();
+  std::ranges::sort(shown);
+  EXPECT_TRUE(std::ranges::includes(shown, claimed));
+  EXPECT_EQ(std::ranges::adjacent_find(shown), shown.end());
+  const std::string api = "http://" + started.front().ready["api"].get<std::string>();
+  const std::string project = stream.registration("stream").project().str();
+  const Said table = run(home, {tool("odo"), "pointers", project, "--api", api});
+  EXPECT_EQ(table.code, 0) << table.err;
+  EXPECT_NE(table.out.find("main"), std::string::npos) << table.out;
+  EXPECT_NE(table.out.find("stream.home.localhost"), std::string::npos) << table.out;
+  const Said wrong = run(home, {tool("odo"), "names", "--api", api, "--cursor", "77"});
+  EXPECT_EQ(wrong.code, 1);
+  EXPECT_NE(wrong.err.find("cursor"), std::string::npos) << wrong.err;
 }
 
 }  // namespace

@@ -7,6 +7,7 @@
 
 #include "bin/manual/manual.h"
 #include "bin/odo/membership.h"
+#include "bin/odo/names.h"
 #include "http/json.h"
 #include "node/local_process.h"
 #include "node/network.h"
@@ -195,6 +196,7 @@ int main(int argc, char** argv) {
   });
 
   odo::declare_membership(app, *network, status);
+  odo::declare_names(app, status);
   manual::declare(app, about(), status);
   try {
     app.parse(argc, argv);

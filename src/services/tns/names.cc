@@ -402,6 +402,51 @@ std::optional<Names::Owner> Names::owner_of(const NameRules& rules, std::string_
   return Owner{it->second, std::string(kMainBranch)};
 }
 
+namespace {
+
+std::size_t page_of(std::uint64_t limit) {
+  return static_cast<std::size_t>(std::clamp<std::uint64_t>(limit, 1, kListedMax));
+}
+
+}  // namespace
+
+ListNames::Response Names::list(const ListNames::Request& request) const {
+  ListNames::Response page;
+  auto it = request.after < request.prefix ? names_.lower_bound(request.prefix)
+                                           : names_.upper_bound(request.after);
+  const std::size_t most = page_of(request.limit);
+  std::string last;
+  for (std::size_t seen = 0; it != names_.end() && it->first.starts_with(request.prefix); ++it) {
+    if (page.found.size() == most || seen++ == kLookedThroughMax) {
+      page.next = last;
+      break;
+    }
+    last = it->first;
+    if (last.ends_with(request.suffix)) page.found.push_back({last, it->second});
+  }
+  return page;
+}
+
+ListPointers::Response Names::list(const ListPointers::Request& request) const {
+  ListPointers::Response page;
+  const Key from{request.project, std::max(request.after, request.prefix)};
+  auto it =
+      request.after < request.prefix ? pointers_.lower_bound(from) : pointers_.upper_bound(from);
+  for (; it != pointers_.end() && it->first.first == request.project; ++it) {
+    const Pointer& pointer = it->second.pointer;
+    if (!pointer.branch.starts_with(request.prefix)) break;
+    if (page.found.size() == page_of(request.limit)) {
+      page.next = page.found.back().branch;
+      break;
+    }
+    ListPointers::Standing one{pointer.branch,       pointer.seq, pointer.deployment,
+                               pointer.hosts.size(), {},          pointer.moved_unix_ms};
+    if (!pointer.hosts.empty()) one.host = pointer.hosts.front();
+    page.found.push_back(std::move(one));
+  }
+  return page;
+}
+
 const Pointer* Names::find(std::string_view host) const {
   const auto it = hosts_.find(host);
   if (it == hosts_.end()) return nullptr;

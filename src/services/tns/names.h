@@ -22,6 +22,7 @@
 
 #include "consensus/state_machine.h"
 #include "services/tns/api.h"
+#include "services/tns/shard_api.h"
 
 namespace tau::tns {
 
@@ -177,6 +178,9 @@ class Names final : public consensus::StateMachine {
   Status comes_too_late(const Pointer& to) const;
   // Newest first, with the pointer as it stands; empty: nothing is deployed there.
   std::vector<Version> history(const ProjectId& project, const std::string& branch) const;
+  // A page, in byte order, without its age.
+  ListNames::Response list(const ListNames::Request& request) const;
+  ListPointers::Response list(const ListPointers::Request& request) const;
   std::size_t name_count() const { return names_.size(); }
   std::size_t history_bytes() const { return history_bytes_; }
 

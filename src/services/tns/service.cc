@@ -496,4 +496,26 @@ Task<Result<FindHost::Response>> Service::handle(command::Peer, FindHost::Reques
   co_return find_here(*shard, request);
 }
 
+template <class C>
+Result<typename C::Response> Service::list(const typename C::Request& request) const {
+  TRY_STATUS(joined());
+  const Shard* shard = request.shard < shards_.count() ? shards_.held(request.shard) : nullptr;
+  if (!shard) return not_held(request.shard);
+  auto read = shard->group().read_stale([&] { return shard->names().list(request); });
+  const auto age = read.age();
+  typename C::Response page = *std::move(read);
+  if (age)
+    page.stale_ms =
+        static_cast<std::uint64_t>(std::chrono::ceil<std::chrono::milliseconds>(*age).count());
+  return page;
+}
+
+Task<Result<ListNames::Response>> Service::handle(command::Peer, ListNames::Request request) {
+  co_return list<ListNames>(request);
+}
+
+Task<Result<ListPointers::Response>> Service::handle(command::Peer, ListPointers::Request request) {
+  co_return list<ListPointers>(request);
+}
+
 }  // namespace tau::tns

@@ -64,6 +64,10 @@ class Service {
   Task<Result<OwnerOf::Response>> handle(command::Peer from, OwnerOf::Request request);
   Task<Result<FindHost::Response>> handle(command::Peer from, FindHost::Request request);
 
+  // Of tools.
+  Task<Result<ListNames::Response>> handle(command::Peer from, ListNames::Request request);
+  Task<Result<ListPointers::Response>> handle(command::Peer from, ListPointers::Request request);
+
   const Shards& shards() const { return shards_; }
 
  private:
@@ -78,6 +82,8 @@ class Service {
   Result<FindHost::Response> in_our_name(Result<FindHost::Response> answer);
   Task<Result<Publish::Response>> move_by(ProjectId project, NamesCommand command);
   Status joined() const;
+  template <class C>
+  Result<typename C::Response> list(const typename C::Request& request) const;
   p2p::NodeSigned sign(const Pointer& pointer);
   Lookup::Response answer(const Names& names, const Pointer& pointer,
                           const std::optional<Seen>& seen);
