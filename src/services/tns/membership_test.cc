@@ -1,9 +1,7 @@
 // tns nodes that come and go while a network lives.
 #include <gmock/gmock.h>
 
-#include "codec/peer_id.h"
-#include "p2p/simulated/network.h"
-#include "services/tns/service_scenario.h"
+#include "services/tns/several_world.h"
 
 namespace tau::tns {
 namespace {
@@ -11,22 +9,8 @@ namespace {
 using namespace std::chrono_literals;
 using runtime::block_on;
 
-struct World {
-  explicit World(std::size_t tns_count)
-      : town(
-            loop, random,
-            [this](const crypto::KeyPair& key, p2p::Admission admission) {
-              return std::make_unique<p2p::simulated::SimulatedHost>(
-                  network, codec::peer_id_of(key.public_key()), std::move(admission), Logger());
-            },
-            2ms, tns_count) {
-    network.set_latency(1ms, 0ms);
-  }
-  bool wait(const std::function<bool()>& met, Duration limit) {
-    for (const auto until = loop.now() + limit; loop.now() < until; town.pass(50ms))
-      if (met()) return true;
-    return met();
-  }
+struct SettledWorld : SeveralWorld {
+  explicit SettledWorld(std::size_t tns_count) : SeveralWorld(tns_count, 5, 50ms) {}
   // As the leader knows them.
   consensus::Members members() {
     TnsNode* leader = town.leader();
@@ -49,14 +33,10 @@ struct World {
     network.kill(node.member.host->id());
     town.down(node);
   }
-  runtime::VirtualLoop loop;
-  SeededRandom random{5};
-  p2p::simulated::SimulatedNetwork network{loop, random};
-  Town town;
 };
 
 TEST(TnsMembers, ANodeThatIsAddedLaterFollowsAnswersAndVotes) {
-  World w(1);
+  SettledWorld w(1);
   ASSERT_NO_FATAL_FAILURE(w.publish(1));
   TnsNode& second = w.town.join();
   EXPECT_TRUE(w.wait([&] { return w.all_have(1); }, 20s));
@@ -77,7 +57,7 @@ TEST(TnsMembers, ANodeThatIsAddedLaterFollowsAnswersAndVotes) {
 }
 
 TEST(TnsMembers, TwoOfFiveAreLostForGoodAndTwoNewNodesTakeTheirPlaces) {
-  World w(5);
+  SettledWorld w(5);
   ASSERT_TRUE(w.town.wait_leader());
   std::uint64_t seq = 0;
   ASSERT_NO_FATAL_FAILURE(w.publish(++seq));
@@ -114,7 +94,7 @@ TEST(TnsMembers, TwoOfFiveAreLostForGoodAndTwoNewNodesTakeTheirPlaces) {
 }
 
 TEST(TnsMembers, ANewNodeThatReachesNobodyFoundsNothing) {
-  World w(3);
+  SettledWorld w(3);
   ASSERT_TRUE(w.town.wait_leader());
   ASSERT_NO_FATAL_FAILURE(w.publish(1));
   const auto c = w.town.chain(9, {"hello.x.localhost"});
@@ -135,7 +115,7 @@ TEST(TnsMembers, ANewNodeThatReachesNobodyFoundsNothing) {
 }
 
 TEST(TnsMembers, ANodeWhoseDiskFailedGoesOnByItself) {
-  World w(3);
+  SettledWorld w(3);
   ASSERT_TRUE(w.town.wait_leader());
   ASSERT_NO_FATAL_FAILURE(w.publish(1));
   TnsNode* hurt = w.town.leader();

@@ -5,9 +5,7 @@
 
 #include <set>
 
-#include "codec/peer_id.h"
-#include "p2p/simulated/network.h"
-#include "services/tns/service_scenario.h"
+#include "services/tns/several_world.h"
 
 namespace tau::tns {
 namespace {
@@ -15,22 +13,8 @@ namespace {
 using namespace std::chrono_literals;
 using runtime::block_on;
 
-struct World {
-  explicit World(std::size_t tns_count)
-      : town(
-            loop, random,
-            [this](const crypto::KeyPair& key, p2p::Admission admission) {
-              return std::make_unique<p2p::simulated::SimulatedHost>(
-                  network, codec::peer_id_of(key.public_key()), std::move(admission), Logger());
-            },
-            2ms, tns_count) {
-    network.set_latency(1ms, 0ms);
-  }
-  bool wait(const std::function<bool()>& met, Duration limit) {
-    for (const auto until = loop.now() + limit; loop.now() < until; town.pass(100ms))
-      if (met()) return true;
-    return met();
-  }
+struct SettledWorld : SeveralWorld {
+  explicit SettledWorld(std::size_t tns_count) : SeveralWorld(tns_count, 9, 100ms) {}
   // Each shard has three voters and two that follow, on all of its five members.
   bool settled() {
     std::map<std::uint64_t, std::set<PeerId>> members;
@@ -55,10 +39,6 @@ struct World {
                         {town.patrick.identity.sign(c.job), town.monkey.identity.sign(c.receipt)},
                         &town.monkey);
   }
-  runtime::VirtualLoop loop;
-  SeededRandom random{9};
-  p2p::simulated::SimulatedNetwork network{loop, random};
-  Town town;
 };
 
 TEST(Shards, AreTheSameForAKeyOnEveryNodeForEver) {
@@ -89,7 +69,7 @@ TEST(Shards, AreTheSameForAKeyOnEveryNodeForEver) {
 }
 
 TEST(Shards, OfManyNodesEachHoldsItsPartAndAnyOfThemIsAsked) {
-  World w(3);
+  SettledWorld w(3);
   for (int i = 0; i < 6; ++i) w.town.join();
   ASSERT_TRUE(w.wait([&] { return w.settled(); }, 120s));
   std::size_t held = 0;
@@ -139,7 +119,7 @@ TEST(Shards, OfManyNodesEachHoldsItsPartAndAnyOfThemIsAsked) {
 }
 
 TEST(Shards, ANodeThatJoinsManyTakesItsPartAndALostOneIsReplacedInEach) {
-  World w(3);
+  SettledWorld w(3);
   for (int i = 0; i < 3; ++i) w.town.join();
   ASSERT_TRUE(w.wait([&] { return w.settled(); }, 120s));
   ASSERT_TRUE(w.town.publish(w.town.chain(1, {"hello.x.localhost"})));
@@ -162,7 +142,7 @@ TEST(Shards, ANodeThatJoinsManyTakesItsPartAndALostOneIsReplacedInEach) {
 }
 
 TEST(Shards, ANameThatWasClaimedByAPublishThatDiedIsItsProjectsToUse) {
-  World w(1);
+  SettledWorld w(1);
   Town& t = w.town;
   TnsNode& node = t.nodes.front();
   const Shards& shards = node.service->shards();
@@ -199,7 +179,7 @@ TEST(Shards, ANameThatWasClaimedByAPublishThatDiedIsItsProjectsToUse) {
 }
 
 TEST(Shards, ARegistryThatWasFoundedWithOneGroupGoesOnWithIt) {
-  World w(1);
+  SettledWorld w(1);
   Town& t = w.town;
   TnsNode& node = t.nodes.front();
   t.down(node);
