@@ -34,6 +34,19 @@ Task<Result<Json>> answer(Json json) { co_return json; }
 
 }  // namespace
 
+Json entries_of(const p2p::Revocations& list) {
+  Json entries = Json::array();
+  for (const p2p::Revocation& entry : list.list().entries) {
+    Json one = {{"id", entry.peer.str()},
+                {"roles", entry.roles},
+                {"reason", entry.reason},
+                {"since_unix_ms", entry.since_unix_ms}};
+    if (entry.serial) one["serial"] = *entry.serial;
+    entries.push_back(std::move(one));
+  }
+  return entries;
+}
+
 Json NodeApi::self() const {
   Json out = {{"name", name_},
               {"id", host_.id().str()},
@@ -72,19 +85,9 @@ Json NodeApi::conduct() const {
 }
 
 Json NodeApi::revocations() const {
-  Json entries = Json::array();
   const auto known = credentials_.revocations();
-  if (known) {
-    for (const p2p::Revocation& entry : known->list().entries) {
-      Json one = {{"id", entry.peer.str()},
-                  {"roles", entry.roles},
-                  {"reason", entry.reason},
-                  {"since_unix_ms", entry.since_unix_ms}};
-      if (entry.serial) one["serial"] = *entry.serial;
-      entries.push_back(std::move(one));
-    }
-  }
-  return {{"number", credentials_.number()}, {"entries", std::move(entries)}};
+  return {{"number", credentials_.number()},
+          {"entries", known ? entries_of(*known) : Json(Json::array())}};
 }
 
 void NodeApi::mount(http::Router& router) {

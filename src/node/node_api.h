@@ -17,6 +17,9 @@
 
 namespace tau::node {
 
+// What a list revokes, for programs.
+http::Json entries_of(const p2p::Revocations& list);
+
 class NodeApi {
  public:
   NodeApi(runtime::Loop& loop, std::string name, p2p::Host& host, Credentials& credentials)

@@ -6,6 +6,7 @@
 
 #include "bin/odo/node_call.h"
 #include "node/issuing.h"
+#include "node/node_api.h"
 #include "p2p/conduct.h"
 
 namespace tau::odo {
@@ -76,23 +77,10 @@ Status renew(const Orders& orders) {
   return status;
 }
 
-Json entries_of(const p2p::Revocations& list) {
-  Json entries = Json::array();
-  for (const p2p::Revocation& entry : list.list().entries) {
-    Json one = {{"id", entry.peer.str()},
-                {"roles", entry.roles},
-                {"reason", entry.reason},
-                {"since_unix_ms", entry.since_unix_ms}};
-    if (entry.serial) one["serial"] = *entry.serial;
-    entries.push_back(std::move(one));
-  }
-  return entries;
-}
-
 Status show_list(const Orders& orders, const std::shared_ptr<const p2p::Revocations>& list) {
   if (orders.json) {
     fmt::print("{}\n", Json{{"number", list ? list->number() : 0},
-                            {"entries", list ? entries_of(*list) : Json::array()}}
+                            {"entries", list ? node::entries_of(*list) : Json::array()}}
                            .dump());
     return {};
   }
