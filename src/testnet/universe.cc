@@ -128,6 +128,17 @@ net::Endpoint Universe::api_endpoint() {
   return {wanted.address, 0};
 }
 
+net::Endpoint Universe::dns_endpoint() {
+  const net::Endpoint wanted{"127.0.0.1", options_.dns_port};
+  const net::Endpoint last{wanted.address, options_.preferred.dns};
+  if (wanted.port != 0 || last.port == 0) return wanted;
+  // DNS is answered over both, and what a connection of another program holds is TCP's alone.
+  auto& network = process_.network(last.address);
+  if (network.bind(last) && network.listen(last)) return last;
+  log_.warning(last.to_string() + " is taken: DNS is answered at another port this time");
+  return wanted;
+}
+
 Status Universe::make_nodes() {
   TRY(auto root, root_key());
   root_.emplace(std::move(root));
@@ -169,13 +180,7 @@ Status Universe::make_node(const NodePlan& plan, p2p::NodeIdentity identity) {
     options.substrate_trusted_compilers = {"network"};
   }
   if (has(plan.services, seer::kRole)) {
-    net::Endpoint at{"127.0.0.1", 0};
-    if (before(seer::kRole) == 0) {
-      at.port = options_.dns_port;
-      const net::Endpoint last{at.address, options_.preferred.dns};
-      if (at.port == 0 && last.port != 0 && process_.network(last.address).bind(last)) at = last;
-    }
-    options.dns_listen = at;
+    options.dns_listen = before(seer::kRole) == 0 ? dns_endpoint() : net::Endpoint{"127.0.0.1", 0};
   }
   if (has(plan.services, patrick::kRole))
     options.api_listen =

@@ -138,6 +138,7 @@ class Universe {
   Result<std::uint16_t> free_http_port();
   Status http_port_is_free(std::uint16_t port);
   net::Endpoint api_endpoint();
+  net::Endpoint dns_endpoint();
   Task<Status> connect_all();
   Task<Status> connect_to_others(node::Node& node);
   // Asks until the answer is empty: nothing is missing.

@@ -376,6 +376,20 @@ TEST_F(KeptUniverseTest, StartsAgainWithTheSameNodesKeysAndPorts) {
   EXPECT_EQ(universe().dns(), dns);
 }
 
+TEST_F(KeptUniverseTest, AnswersDnsElsewhereWhileAnotherProgramHoldsItsPort) {
+  ASSERT_NO_FATAL_FAILURE(start());
+  const auto entry = universe().entry(), api = universe().api(), dns = universe().dns();
+  runtime::block_on(loop, multiverse->stop());
+  multiverse.reset();
+  // A connection of another program takes the port of TCP and leaves that of UDP free.
+  const auto taken = process.network(dns->address).listen(*dns);
+  ASSERT_TRUE(taken) << taken.error().to_string();
+  ASSERT_NO_FATAL_FAILURE(start());
+  EXPECT_NE(universe().dns(), dns);
+  EXPECT_EQ(universe().entry(), entry);
+  EXPECT_EQ(universe().api(), api);
+}
+
 TEST_F(KeptUniverseTest, OneThatWasKilledIsRememberedAsStoppedAndErasedOnlyOnDemand) {
   ASSERT_NO_FATAL_FAILURE(start());
   ASSERT_TRUE(runtime::block_on(loop, multiverse->remove("home")));
