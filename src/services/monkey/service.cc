@@ -368,8 +368,7 @@ Task<void> Service::compile_ahead(ArtifactMaker& artifacts, std::vector<BuiltFun
   }
 }
 
-Task<Status> Service::publish(const Taken& taken, const Receipt& receipt,
-                              tns::HostsDigest answered) {
+Task<Status> Service::publish(Taken& taken, const Receipt& receipt, tns::HostsDigest answered) {
   const p2p::NodeSigned signed_receipt = identity_.sign(receipt);
   const p2p::NodeSigned head =
       identity_.sign(head_of(receipt, signed_receipt.record.body, answered));
@@ -378,6 +377,7 @@ Task<Status> Service::publish(const Taken& taken, const Receipt& receipt,
     const auto moved = co_await caller_.call_any<tns::Publish>(
         tns::kRole, tns::kProtocol, {taken.signed_job, signed_receipt, head});
     if (moved) co_return Status{};
+    taken.overtaken = moved.error().code() == ErrorCode::failed_precondition;
     if (!passing(moved.error()) || loop_.now() >= give_up)
       co_return fail(Error(moved.error()).context("publish"));
     CO_TRY_STATUS(runtime::sleep_for(kRetryTime));
@@ -393,6 +393,7 @@ Task<void> Service::report(Taken& taken, Result<codec::Cid> outcome, std::uint64
     request.deployment = *outcome;
   } else {
     request.error = outcome.error().message();
+    if (taken.overtaken) request.overtaken = true;
     if (request.error.size() > kErrorBytesMax) {
       const auto line_end = request.error.rfind('\n', kErrorBytesMax);
       request.error.resize(line_end == std::string::npos ? kErrorBytesMax : line_end);

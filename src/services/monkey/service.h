@@ -59,6 +59,7 @@ class Service {
     patrick::Job job;
     std::uint64_t fence = 0;
     Duration lease{};
+    bool overtaken = false;  // tns has published a newer push of the branch
   };
   Task<void> prepare();
   Task<void> watch_patricks();
@@ -76,7 +77,7 @@ class Service {
   Task<void> renew(Taken& taken, runtime::Scope& build);
   Task<Result<std::vector<PeerId>>> hold(codec::Cid deployment);
   Task<Status> confirm(Taken& taken);
-  Task<Status> publish(const Taken& taken, const Receipt& receipt, tns::HostsDigest answered);
+  Task<Status> publish(Taken& taken, const Receipt& receipt, tns::HostsDigest answered);
   Task<void> report(Taken& taken, Result<codec::Cid> outcome, std::uint64_t log_bytes);
 
   runtime::Loop& loop_;

@@ -205,11 +205,14 @@ struct FinishJob {
     std::optional<codec::Cid> deployment;  // nothing: it failed
     std::string error;
     std::optional<std::uint64_t> log_bytes = std::nullopt;  // that were written under this lease
+    // true: it failed because tns has published a newer push of the branch already.
+    std::optional<bool> overtaken = std::nullopt;
     static constexpr auto fields() {
       return std::tuple{codec::field("job", &Request::job), codec::field("fence", &Request::fence),
                         codec::field("deployment", &Request::deployment),
                         codec::field("error", &Request::error),
-                        codec::field("log_bytes", &Request::log_bytes)};
+                        codec::field("log_bytes", &Request::log_bytes),
+                        codec::field("overtaken", &Request::overtaken)};
     }
   };
   using Response = command::Empty;

@@ -392,10 +392,14 @@ Result<Change> Jobs::finish(const FinishJob::Request& end, const PeerId& monkey,
   record.error = end.error;
   if (!end.deployment && record.error.empty()) record.error = "the build failed without a reason";
   const JobRecord* newest = newest_of({record.job.project, record.job.branch});
-  // Two pushes may be built at the same time, and the newer be live first: nothing is wrong.
-  if (!end.deployment && newest->job.seq > record.job.seq && newest->state == JobState::succeeded) {
+  // Two pushes may be built at the same time, and the newer be live first: nothing is wrong. Its
+  // own monkey may not have told of it yet.
+  if (!end.deployment && newest->job.seq > record.job.seq &&
+      (newest->state == JobState::succeeded || end.overtaken == true)) {
     record.state = JobState::superseded;
-    record.error = "job " + newest->job.id.str() + " of a newer push of this branch was live first";
+    if (end.overtaken != true)
+      record.error =
+          "job " + newest->job.id.str() + " of a newer push of this branch was live first";
   }
   record.ended_unix_ms = now_unix_ms;
   Change change;

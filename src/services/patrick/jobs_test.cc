@@ -179,6 +179,21 @@ TEST(Jobs, AnOlderBuildThatANewerOneOvertookIsNoFailure) {
   EXPECT_EQ(w.state(old), JobState::superseded);
 }
 
+TEST(Jobs, AnOlderBuildIsNoFailureBeforeTheNewerOneHasReported) {
+  World w;
+  (void)w.push("config", "main", 1);
+  const JobId old = w.push("code", "main", 1)->job;
+  (void)w.take(kAnn);
+  (void)w.push("code", "main", 2);
+  (void)w.take(kBob);
+  FinishJob::Request refused{old, 1, std::nullopt, "push 3 is live"};
+  refused.overtaken = true;
+  const auto change = w.jobs.finish(refused, kAnn, 3);
+  ASSERT_TRUE(change) << change.error().to_string();
+  w.jobs.apply(*change);
+  EXPECT_EQ(w.state(old), JobState::superseded);
+}
+
 TEST(Jobs, OldOnesAreForgottenButNeverOneThatGoesOn) {
   World w;
   (void)w.push("config", "main", 0);
