@@ -1,6 +1,8 @@
 #include "p2p/certificate.h"
 
 #include <algorithm>
+#include <array>
+#include <unordered_map>
 #include <utility>
 
 #include "codec/multibase.h"
@@ -16,6 +18,61 @@ constexpr std::size_t kShutOutMax = 1024;
 std::unexpected<Error> refuse(std::string why) {
   return fail(ErrorCode::permission_denied, std::move(why));
 }
+
+// Certificates whose signature was checked: the same few come with every connection and with every
+// signed record, and checking one costs fifty times what finding it here does. Of the process, so
+// that the hosts of a multiverse share it. Bounded: two generations. Thread-safe.
+class Opened {
+ public:
+  using Key = std::array<std::uint8_t, 32>;  // SHA-256 of the root's public key and the bytes
+  static Key key_of(const crypto::PublicKey& root, BytesView certificate) {
+    Bytes all(root.raw().begin(), root.raw().end());
+    all.insert(all.end(), certificate.begin(), certificate.end());
+    const auto digest = crypto::sha256(all);
+    Key key{};
+    std::ranges::copy(digest, key.begin());
+    return key;
+  }
+  static Opened& of_process() {
+    static Opened opened;
+    return opened;
+  }
+  std::shared_ptr<const Certificate> find(const Key& key) {
+    const std::lock_guard lock(mutex_);
+    if (const auto it = young_.find(key); it != young_.end()) return it->second;
+    const auto it = old_.find(key);
+    if (it == old_.end()) return nullptr;
+    const auto found = it->second;
+    keep(key, found);
+    return found;
+  }
+  void remember(const Key& key, std::shared_ptr<const Certificate> certificate) {
+    const std::lock_guard lock(mutex_);
+    keep(key, std::move(certificate));
+  }
+
+ private:
+  static constexpr std::size_t kGeneration = 2048;  // about 2 MiB of both
+  struct Hash {
+    std::size_t operator()(const Key& key) const {
+      std::size_t h = 0;
+      for (std::size_t i = 0; i < sizeof h; ++i) h = h << 8 | key[i];
+      return h;
+    }
+  };
+  using Map = std::unordered_map<Key, std::shared_ptr<const Certificate>, Hash>;
+
+  void keep(const Key& key, std::shared_ptr<const Certificate> certificate) {
+    if (young_.size() >= kGeneration) {
+      old_ = std::move(young_);
+      young_.clear();
+    }
+    young_.insert_or_assign(key, std::move(certificate));
+  }
+
+  std::mutex mutex_;
+  Map young_, old_;
+};
 }  // namespace
 
 bool Certificate::has_role(std::string_view role) const {
@@ -81,6 +138,8 @@ std::optional<std::string> Admission::shut_out_because(const PeerId& peer,
 Result<Certificate> Admission::open_any(BytesView certificate) const {
   if (certificate.size() > kCertificateSizeMax)
     return refuse("longer than " + std::to_string(kCertificateSizeMax) + " bytes");
+  const auto key = Opened::key_of(root_, certificate);
+  if (const auto opened = Opened::of_process().find(key)) return *opened;
   const auto record = codec::from_cbor<codec::Signed>(certificate);
   if (!record) return refuse(record.error().message());
   if (auto s = codec::check_signature(root_, kPurpose, *record); !s)
@@ -88,6 +147,7 @@ Result<Certificate> Admission::open_any(BytesView certificate) const {
   auto body = codec::from_cbor<Certificate>(record->body);
   if (!body) return refuse(body.error().message());
   if (body->network != network_) return refuse("is for another network");
+  Opened::of_process().remember(key, std::make_shared<const Certificate>(*body));
   return std::move(*body);
 }
 
