@@ -7,6 +7,7 @@ namespace tau::command {
 
 Task<Result<codec::Value>> Caller::call_remote(PeerId peer, std::string protocol,
                                                RequestFrame frame) {
+  CO_TRY_STATUS(host_.reach(peer));
   CO_TRY(const auto stream, host_.open(peer, std::move(protocol)));
   CO_TRY_STATUS(write_frame(*stream, codec::to_cbor(frame)));
   CO_TRY_STATUS(stream->close_write());
@@ -35,13 +36,12 @@ Task<Result<codec::Value>> Caller::call_value(PeerId peer, std::string protocol,
 
 std::vector<PeerId> Caller::peers_with_role(std::string_view role) const {
   std::vector<PeerId> found;
-  auto consider = [&](const PeerId& peer) {
-    const auto certificate = host_.certificate_of(peer);
-    if (certificate && certificate->has_role(role)) found.push_back(peer);
-  };
-  consider(host_.id());
-  for (const auto& peer : host_.peers()) consider(peer);
-  std::ranges::sort(found);
+  host_.each_peer([&](const PeerId& peer, const p2p::Certificate& certificate) {
+    if (certificate.has_role(role)) found.push_back(peer);
+  });
+  const auto own = host_.certificate_of(host_.id());
+  if (own && own->has_role(role))
+    found.insert(std::ranges::lower_bound(found, host_.id()), host_.id());
   return found;
 }
 

@@ -20,6 +20,7 @@ class Caller {
   Caller(runtime::Loop& loop, p2p::Host& host, Router& router, Random& random)
       : loop_(loop), host_(host), router_(router), random_(random) {}
 
+  // Reaches a peer that is not connected where the network is too large for that (Host::reach).
   // Errors: unavailable (not connected, connection lost), deadline_exceeded, and what the handler
   // answers.
   template <class C>

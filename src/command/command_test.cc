@@ -172,7 +172,7 @@ Task<void> say(p2p::Host& host, PeerId to, Bytes bytes) {
 TEST_F(Commands, WhoSendsBrokenFramesHasToLeaveAndOthersAreAnswered) {
   const PeerId to = members_[0].identity.id();
   p2p::Host& bad = *members_[2].host;
-  const auto in = [&] { return members_[0].host->certificate_of(bad.id()).has_value(); };
+  const auto in = [&] { return members_[0].host->certificate_of(bad.id()) != nullptr; };
   for (int i = 0; i < 9; ++i)
     runtime::block_on(loop_, say(bad, to, {0xff, 0xff, 0xff, 0xff, 0x7f}));
   EXPECT_TRUE(in());
@@ -188,7 +188,7 @@ TEST_F(Commands, WhoSendsBrokenFramesHasToLeaveAndOthersAreAnswered) {
 TEST_F(Commands, AboveARateCallsAreRefusedUnreadAndAFloodHasToLeave) {
   const PeerId to = members_[0].identity.id();
   p2p::Host& bad = *members_[2].host;
-  const auto in = [&] { return members_[0].host->certificate_of(bad.id()).has_value(); };
+  const auto in = [&] { return members_[0].host->certificate_of(bad.id()) != nullptr; };
   runtime::TaskGroup group(loop_);
   Bytes frame;
   const Bytes body = codec::to_cbor(RequestFrame{"nothing", 1000, codec::Value()});

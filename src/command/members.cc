@@ -1,5 +1,8 @@
 #include "command/members.h"
 
+#include <algorithm>
+#include <chrono>
+
 #include "codec/multibase.h"
 
 namespace tau::command {
@@ -24,6 +27,11 @@ Task<Status> Members::start() {
   for (std::size_t i = 0; i < members_.size(); ++i)
     for (std::size_t k = 0; k < i; ++k)
       CO_TRY_STATUS(members_[i]->host->connect(members_[k]->host->addresses().at(0)));
+  const auto met = [this] {
+    return std::ranges::all_of(
+        members_, [this](const auto& m) { return m->host->peers().size() + 1 == members_.size(); });
+  };
+  while (!met()) CO_TRY_STATUS(runtime::sleep_for(std::chrono::milliseconds(1)));
   co_return Status{};
 }
 

@@ -43,7 +43,7 @@ class Members {
 
   // Valid for a day. Not started yet.
   Member& add(std::vector<std::string> roles);
-  Task<Status> start();  // every host, then every connection
+  Task<Status> start();  // every host, then every connection, until both ends know of it
   Task<void> stop();
 
   const crypto::KeyPair& root() const { return root_; }

@@ -56,6 +56,7 @@ Task<void> Links::stop() {
   co_await tasks_->stop();
   runtime::Scope own(loop_);  // not cut short: what the streams' tasks use is about to go
   while (hearing_ > 0) (void)co_await ended_.wait().in(own);
+  for (const auto& [peer, link] : links_) host_.unprotect(peer, protocol_);
   links_.clear();
   heard_.clear();
   tasks_.reset();
@@ -67,6 +68,12 @@ bool Links::admitted(const PeerId& peer) const {
   return certificate && certificate->has_role(role_);
 }
 
+// Who is not connected shows its certificate when it is.
+bool Links::may_hear(const PeerId& peer) const {
+  const auto certificate = host_.certificate_of(peer);
+  return certificate ? certificate->has_role(role_) : host_.reachable(peer);
+}
+
 std::optional<TimePoint> Links::last_heard(const PeerId& peer) const {
   const auto it = heard_.find(peer);
   if (it == heard_.end()) return std::nullopt;
@@ -75,7 +82,10 @@ std::optional<TimePoint> Links::last_heard(const PeerId& peer) const {
 
 std::shared_ptr<Links::Link> Links::link_to(const PeerId& peer) {
   auto& link = links_[peer];
-  if (!link) link = std::make_shared<Link>(peer);
+  if (!link) {
+    link = std::make_shared<Link>(peer);
+    host_.protect(peer, protocol_);
+  }
   return link;
 }
 
@@ -85,7 +95,7 @@ void Links::begin(const std::shared_ptr<Link>& link) {
 }
 
 bool Links::send(const PeerId& to, const std::string& group, Frame frame, Sent sent) {
-  if (!tasks_ || !admitted(to)) return false;
+  if (!tasks_ || !may_hear(to)) return false;
   const std::size_t size = size_of(frame) + group.size();
   if (size > kPacketTarget) {
     if (large_ >= kLargeMax) return false;
@@ -106,7 +116,7 @@ bool Links::send(const PeerId& to, const std::string& group, Frame frame, Sent s
 }
 
 void Links::say_alive(const PeerId& to, Duration since) {
-  if (!tasks_ || !admitted(to)) return;
+  if (!tasks_ || !may_hear(to)) return;
   const auto link = link_to(to);
   if (loop_.now() - link->last_said < since && link->last_said != TimePoint{}) return;
   link->alive_due = true;
@@ -141,10 +151,17 @@ Task<void> Links::pump(std::shared_ptr<Link> link) {
   link->pumping = false;
 }
 
+Task<Result<std::unique_ptr<p2p::Stream>>> Links::open(PeerId peer) {
+  CO_TRY_STATUS(host_.reach(peer));
+  if (!admitted(peer))
+    co_return fail(ErrorCode::permission_denied, peer.str() + " lacks the role " + role_);
+  co_return co_await host_.open(std::move(peer), protocol_);
+}
+
 Task<Status> Links::write_packet(std::shared_ptr<Link> link, Bytes packet) {
   if (!link->stream) {
-    auto stream = co_await runtime::with_deadline(kOpenMax, "opening a raft stream",
-                                                  host_.open(link->peer, protocol_));
+    auto stream =
+        co_await runtime::with_deadline(kOpenMax, "opening a raft stream", open(link->peer));
     if (!stream) co_return fail(std::move(stream).error());
     link->stream = *std::move(stream);
   }
@@ -166,8 +183,7 @@ Task<void> Links::send_large(PeerId to, Packet packet, Sent sent) {
 }
 
 Task<Status> Links::write_large(PeerId to, Bytes packet) {
-  CO_TRY(const auto stream,
-         runtime::with_deadline(kOpenMax, "opening a raft stream", host_.open(to, protocol_)));
+  CO_TRY(const auto stream, runtime::with_deadline(kOpenMax, "opening a raft stream", open(to)));
   // Slice by slice: a slow line may take its time as long as it moves.
   for (std::size_t at = 0; at < packet.size(); at += kPacketTarget) {
     const auto slice = BytesView(packet).subspan(at, std::min(kPacketTarget, packet.size() - at));

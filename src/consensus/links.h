@@ -41,6 +41,7 @@ class Links {
 
   // Connected, and proved the role.
   bool admitted(const PeerId& peer) const;
+  bool may_hear(const PeerId& peer) const;
   // False: not connected, or too much is waiting already; then `sent` is not called. It says true
   // once a large message is written whole, or a small one has its place in the queue.
   bool send(const PeerId& to, const std::string& group, Frame frame, Sent sent = nullptr);
@@ -62,6 +63,7 @@ class Links {
   std::shared_ptr<Link> link_to(const PeerId& peer);
   void begin(const std::shared_ptr<Link>& link);
   Task<void> pump(std::shared_ptr<Link> link);
+  Task<Result<std::unique_ptr<p2p::Stream>>> open(PeerId peer);
   Task<Status> write_packet(std::shared_ptr<Link> link, Bytes packet);
   Task<void> send_large(PeerId to, Packet packet, Sent sent);
   Task<Status> write_large(PeerId to, Bytes packet);

@@ -77,7 +77,18 @@ Task<void> Session::add_providers(codec::Cid cid) {
   const auto providers =
       co_await runtime::with_deadline(kProviderLookupLimit, "looking for providers",
                                       host_.find_providers(cid.multihash(), kProvidersMax));
-  if (providers) add(*providers);
+  if (!providers) co_return;
+  // Those that this node is not connected to, where the network is too large for that.
+  runtime::TaskGroup reaching(loop_);
+  for (const PeerId& peer : *providers)
+    if (!host_.certificate_of(peer)) reaching.spawn(reach(peer));
+  co_await reaching.join();
+  add(*providers);
+}
+
+Task<void> Session::reach(PeerId peer) {
+  (void)co_await runtime::with_deadline(kProviderLookupLimit, "reaching a provider",
+                                        host_.reach(std::move(peer)));
 }
 
 Task<Result<Bytes>> Session::get(codec::Cid cid) {

@@ -40,6 +40,7 @@ class Session {
 
   std::shared_ptr<Member> best(const std::set<PeerId>& asked) const;
   Task<void> add_providers(codec::Cid cid);
+  Task<void> reach(PeerId peer);
   Task<void> ask(std::shared_ptr<Race> race, std::shared_ptr<Member> member);
 
   runtime::Loop& loop_;

@@ -39,7 +39,11 @@ class LossyHost final : public p2p::Host {
     host_.handle(std::move(protocol), std::move(handler));
   }
   std::vector<PeerId> peers() const override { return host_.peers(); }
-  std::optional<p2p::Certificate> certificate_of(const PeerId& peer) const override {
+  void each_peer(const PeerVisitor& visit) const override { host_.each_peer(visit); }
+  Task<Result<std::vector<std::string>>> find_peer(PeerId peer) override {
+    return host_.find_peer(std::move(peer));
+  }
+  std::shared_ptr<const p2p::Certificate> certificate_of(const PeerId& peer) const override {
     return host_.certificate_of(peer);
   }
   void on_peer(p2p::PeerHandler handler) override { host_.on_peer(std::move(handler)); }

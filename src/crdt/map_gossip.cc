@@ -140,10 +140,9 @@ void Map::announce() {
 
 std::optional<PeerId> Map::some_writer() {
   std::vector<PeerId> writers;
-  for (const auto& peer : host_.peers()) {
-    const auto certificate = host_.certificate_of(peer);
-    if (certificate && certificate->has_role(options_.writers)) writers.push_back(peer);
-  }
+  host_.each_peer([&](const PeerId& peer, const p2p::Certificate& certificate) {
+    if (certificate.has_role(options_.writers)) writers.push_back(peer);
+  });
   if (writers.empty()) return std::nullopt;
   return writers[random_.below(writers.size())];
 }

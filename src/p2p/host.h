@@ -8,8 +8,10 @@
 
 #include <cstddef>
 #include <functional>
+#include <map>
 #include <memory>
 #include <optional>
+#include <set>
 #include <span>
 #include <string>
 #include <string_view>
@@ -18,6 +20,7 @@
 #include "base/bytes.h"
 #include "base/error.h"
 #include "base/strong_id.h"
+#include "base/time.h"
 #include "p2p/certificate.h"
 #include "p2p/conduct.h"
 #include "runtime/task.h"
@@ -71,9 +74,12 @@ class Host {
   virtual void handle(std::string protocol, StreamHandler handler) = 0;
 
   virtual std::vector<PeerId> peers() const = 0;  // admitted and connected
-  // What the peer proved at admission; nothing for a peer that is not connected. This host's own
-  // for its own id.
-  virtual std::optional<Certificate> certificate_of(const PeerId& peer) const = 0;
+  // What the peer proved at admission; null for a peer that is not connected. This host's own for
+  // its own id. Stays as it is when the peer shows another one.
+  virtual std::shared_ptr<const Certificate> certificate_of(const PeerId& peer) const = 0;
+  // The same of all that are connected, in peer id order. `visit` must not connect or disconnect.
+  using PeerVisitor = std::function<void(const PeerId& peer, const Certificate& certificate)>;
+  virtual void each_peer(const PeerVisitor& visit) const = 0;
   virtual void on_peer(
       PeerHandler handler) = 0;  // several may be registered; they live as long as the host
 
@@ -99,6 +105,37 @@ class Host {
   // Kademlia provider records: "I hold the content of this key (a multihash)".
   virtual Task<Status> provide(Bytes key) = 0;
   virtual Task<Result<std::vector<PeerId>>> find_providers(Bytes key, std::size_t at_most) = 0;
+  // Where a peer listens, as the peers closest to it know (Kademlia's FIND_NODE); a lookup ends by
+  // asking the peer itself. Empty: nobody knows it, or it does not answer. Errors: unavailable.
+  virtual Task<Result<std::vector<std::string>>> find_peer(PeerId peer) = 0;
+
+  // In a network that is too large for everybody to be connected to everybody, a peer that is
+  // needed is dialed then. `finder`: the addresses that this node knows of a peer, maybe none;
+  // nullopt: who is not connected now cannot be reached. Without a finder nobody else can.
+  using Finder = std::function<std::optional<std::vector<std::string>>(const PeerId& peer)>;
+  void reach_by(Finder finder);
+  // Connected, or worth a try by reach().
+  bool reachable(const PeerId& peer) const;
+  // Connects to `peer` if it is not: by the finder's addresses, then by find_peer(). One that was
+  // not reached is not tried again for half a second, then longer, up to 8 s. Errors: unavailable.
+  Task<Status> reach(PeerId peer);
+
+  // Who closes connections that nobody seems to need spares protected ones (libp2p's connection
+  // managers call it so). One that is lost stays protected.
+  void protect(const PeerId& peer, const std::string& reason);
+  void unprotect(const PeerId& peer, const std::string& reason);
+  bool is_protected(const PeerId& peer) const { return protected_.contains(peer); }
+
+ private:
+  struct Missed {
+    TimePoint until;
+    Duration pause{};
+  };
+  Task<bool> dial_one_of(PeerId peer, std::vector<std::string> addresses);
+
+  Finder finder_;
+  std::map<PeerId, Missed> missed_;
+  std::map<PeerId, std::set<std::string>> protected_;
 };
 
 }  // namespace tau::p2p

@@ -330,6 +330,33 @@ TYPED_TEST_P(HostConformance, FindsTheProvidersOfAKey) {
   EXPECT_TRUE(none->empty());
 }
 
+TYPED_TEST_P(HostConformance, ReachesAPeerThatOnlyOthersAreConnectedTo) {
+  auto [a, b] = this->pair();
+  Host& c = this->world_.add_host("gamma");
+  ASSERT_TRUE(this->run(c.connect(b->addresses().at(0))));
+  EXPECT_EQ(this->run(a->reach(c.id())).error().code(), ErrorCode::unavailable)
+      << "nobody has said that others can be reached";
+  EXPECT_FALSE(a->reachable(c.id()));
+  a->reach_by([](const PeerId&) { return std::vector<std::string>(); });
+  EXPECT_TRUE(a->reachable(c.id()));
+  // Until identify has told who listens where.
+  for (int i = 0; i < 400 && !this->knows(*a, c.id()); ++i) {
+    (void)this->run(a->reach(c.id()));
+    (void)this->run(runtime::sleep_for(50ms));
+  }
+  ASSERT_TRUE(this->knows(*a, c.id()));
+  const auto found = this->run(a->find_peer(c.id()));
+  ASSERT_TRUE(found) << found.error().to_string();
+  ASSERT_FALSE(found->empty());
+  EXPECT_TRUE(found->at(0).ends_with("/p2p/" + c.id().str())) << found->at(0);
+  EXPECT_EQ(this->run(a->connect(found->at(0))).value(), c.id());
+  const auto nobody =
+      this->run(a->find_peer(codec::peer_id_of(this->world_.keys().make_key().public_key())));
+  ASSERT_TRUE(nobody) << nobody.error().to_string();
+  EXPECT_TRUE(nobody->empty());
+  EXPECT_TRUE(a->peers().size() == 2);
+}
+
 TYPED_TEST_P(HostConformance, TellsOfPeersComingAndGoingAndLetsThemComeBack) {
   auto [a, b] = this->pair();
   const auto history = std::make_shared<std::vector<std::pair<PeerId, bool>>>();
@@ -540,10 +567,10 @@ REGISTER_TYPED_TEST_SUITE_P(
     AResetEndsTheStreamAtBothEnds, AStreamThatIsDestroyedEndsAtTheOtherEnd,
     AnUnknownProtocolIsUnimplemented, CarriesManyStreamsAtOnce, AWriterIsHeldWhileItsReaderSleeps,
     GossipReachesSubscribersOtherThanItsSender, FindsTheProvidersOfAKey,
-    TellsOfPeersComingAndGoingAndLetsThemComeBack, ReconnectsAtOnceAfterItsOwnDisconnect,
-    ARenewedCertificateCountsWithoutANewConnection, ARevokedPeerIsGoneAtOnceAndStaysOut,
-    ARevokedRoleIsGoneAndTheConnectionStays, WhatARevokedPeerSaysIsNotHeardFromOthersEither,
-    WhoMisbehavesIsDisconnectedAndLetInAgainLater, AFloodOfGossipIsNotGivenToTheServices,
-    StopEndsHandlersAndPeersAndMayBeRepeated);
+    ReachesAPeerThatOnlyOthersAreConnectedTo, TellsOfPeersComingAndGoingAndLetsThemComeBack,
+    ReconnectsAtOnceAfterItsOwnDisconnect, ARenewedCertificateCountsWithoutANewConnection,
+    ARevokedPeerIsGoneAtOnceAndStaysOut, ARevokedRoleIsGoneAndTheConnectionStays,
+    WhatARevokedPeerSaysIsNotHeardFromOthersEither, WhoMisbehavesIsDisconnectedAndLetInAgainLater,
+    AFloodOfGossipIsNotGivenToTheServices, StopEndsHandlersAndPeersAndMayBeRepeated);
 
 }  // namespace tau::p2p

@@ -81,6 +81,8 @@ mod ffi {
         fn publish(self: &NativeHost, topic: &str, data: &[u8]) -> bool;
         fn provide(self: &NativeHost, key: &[u8], done: UniquePtr<Completion>);
         fn find(self: &NativeHost, key: &[u8], at_most: usize, done: UniquePtr<Completion>);
+        /// The outcome's `peers` are multiaddrs.
+        fn find_peer(self: &NativeHost, peer: &str, done: UniquePtr<Completion>);
 
         type NativeStream;
         fn set_wakers(self: &mut NativeStream, reader: UniquePtr<StreamWaker>, writer: UniquePtr<StreamWaker>);
@@ -292,6 +294,22 @@ impl NativeHost {
                 Err(failure) => done.fail(failure),
             }),
         );
+    }
+}
+
+impl NativeHost {
+    fn find_peer(&self, peer: &str, done: cxx::UniquePtr<ffi::Completion>) {
+        let done = Done::new(done);
+        match peer.parse::<PeerId>() {
+            Ok(peer) => self.0.find_peer(
+                peer,
+                Box::new(move |result| match result {
+                    Ok(found) => done.give(0, String::new(), found.iter().map(Multiaddr::to_string).collect()),
+                    Err(failure) => done.fail(failure),
+                }),
+            ),
+            Err(error) => done.fail(Failure::new(Kind::Invalid, format!("{peer} is no peer id: {error}"))),
+        }
     }
 }
 

@@ -79,6 +79,7 @@ enum Command {
     Publish(String, Vec<u8>),
     Provide(Vec<u8>, Reply<()>),
     Find(Vec<u8>, usize, Reply<Vec<PeerId>>),
+    FindPeer(PeerId, Reply<Vec<Multiaddr>>),
 }
 
 /// A handle: cheap, for any thread. The host ends when it is stopped or dropped.
@@ -164,6 +165,10 @@ impl Host {
     pub fn find(&self, key: &[u8], at_most: usize, reply: Reply<Vec<PeerId>>) {
         self.send(Command::Find(key.to_vec(), at_most, reply));
     }
+    /// Where the peer listens, each address ending in its id; nothing when it does not answer.
+    pub fn find_peer(&self, peer: PeerId, reply: Reply<Vec<Multiaddr>>) {
+        self.send(Command::FindPeer(peer, reply));
+    }
 
     fn send(&self, command: Command) {
         let (command, failure) = match self.commands.try_send(command) {
@@ -175,6 +180,7 @@ impl Host {
             Command::Dial(_, reply) => reply(Err(failure)),
             Command::Listen(_, reply) | Command::Provide(_, reply) => reply(Err(failure)),
             Command::Find(_, _, reply) => reply(Err(failure)),
+            Command::FindPeer(_, reply) => reply(Err(failure)),
             _ => {}
         }
     }
@@ -206,6 +212,7 @@ struct Running {
     listens: HashMap<ListenerId, Reply<()>>,
     provides: HashMap<kad::QueryId, Reply<()>>,
     searches: HashMap<kad::QueryId, Search>,
+    lookups: HashMap<kad::QueryId, (PeerId, Reply<Vec<Multiaddr>>)>,
 }
 
 async fn run(
@@ -281,6 +288,7 @@ impl Running {
             listens: HashMap::new(),
             provides: HashMap::new(),
             searches: HashMap::new(),
+            lookups: HashMap::new(),
         })
     }
 
@@ -385,6 +393,10 @@ impl Running {
             Command::Find(key, at_most, reply) => {
                 let id = self.swarm.behaviour_mut().kad.get_providers(kad::RecordKey::new(&key));
                 self.searches.insert(id, Search { found: HashSet::new(), at_most, reply });
+            }
+            Command::FindPeer(peer, reply) => {
+                let id = self.swarm.behaviour_mut().kad.get_closest_peers(peer);
+                self.lookups.insert(id, (peer, reply));
             }
         }
     }
@@ -548,6 +560,20 @@ impl Running {
                         query.finish();
                     }
                 }
+            }
+            kad::Event::OutboundQueryProgressed { id, result: kad::QueryResult::GetClosestPeers(result), step, .. } => {
+                if !step.last {
+                    return;
+                }
+                let Some((peer, reply)) = self.lookups.remove(&id) else { return };
+                let peers = match result {
+                    Ok(found) => found.peers,
+                    Err(kad::GetClosestPeersError::Timeout { peers, .. }) => peers,
+                };
+                let found = peers.into_iter().find(|info| info.peer_id == peer);
+                let addresses = found.map_or_else(Vec::new, |info| info.addrs);
+                let complete = addresses.into_iter().take(ADDRESSES_PER_PEER_MAX).filter_map(|a| a.with_p2p(peer).ok());
+                reply(Ok(complete.collect()));
             }
             _ => {}
         }

@@ -65,7 +65,8 @@ LibP2pHost::LibP2pHost(runtime::RealLoop& loop, Runtime& runtime, Options option
       log_(std::move(log)),
       id_(codec::peer_id_of(options_.key.public_key())),
       link_(std::make_shared<Link>(loop, *this, options_.admission)),
-      conduct_(loop, options_.admission, [this](const PeerId& peer) { disconnect(peer); }, log_),
+      conduct_(
+          loop, options_.admission, [this](const PeerId& peer) { disconnect(peer); }, log_),
       peers_changed_(loop),
       tasks_(loop) {}
 
@@ -187,16 +188,20 @@ std::vector<PeerId> LibP2pHost::peers() const {
   return out;
 }
 
-std::optional<Certificate> LibP2pHost::certificate_of(const PeerId& peer) const {
+std::shared_ptr<const Certificate> LibP2pHost::certificate_of(const PeerId& peer) const {
   if (peer == id_) {
     auto own =
         options_.admission.check(id_, options_.admission.own_certificate(), loop_.wall_unix_ms());
-    if (!own) return std::nullopt;
-    return std::move(*own);
+    if (!own) return nullptr;
+    return std::make_shared<const Certificate>(*std::move(own));
   }
   const Peer* entry = accepted(peer);
-  if (!entry) return std::nullopt;
-  return entry->certificate;
+  return entry ? entry->certificate : nullptr;
+}
+
+void LibP2pHost::each_peer(const PeerVisitor& visit) const {
+  for (const auto& [id, peer] : peers_)
+    if (!peer.refused && peer.certificate) visit(id, *peer.certificate);
 }
 
 const LibP2pHost::Peer* LibP2pHost::accepted(const PeerId& peer) const {
@@ -234,7 +239,7 @@ void LibP2pHost::judge(const PeerId& peer, Peer& entry) {
   loop_.cancel_timer(entry.expiry);
   auto left = options_.admission.judge(entry.shown, loop_.wall_unix_ms());
   if (left) {
-    entry.certificate = *std::move(left);
+    entry.certificate = std::make_shared<const Certificate>(*std::move(left));
     entry.refused = false;
     return watch_expiry(peer);
   }
@@ -288,6 +293,20 @@ Task<Result<std::vector<PeerId>>> LibP2pHost::find_providers(Bytes key, std::siz
   co_return co_await done;
 }
 
+Task<Result<std::vector<std::string>>> LibP2pHost::find_peer(PeerId peer) {
+  CO_TRY_SYNC_STATUS(running());
+  runtime::OneShot<std::vector<std::string>> done(loop_);
+  parts_->native->find_peer(
+      text_of(peer.str()),
+      std::make_unique<Answer>(link_, [done](Result<native::Outcome> r) mutable {
+        if (!r) return done.set_now(fail(std::move(r).error()));
+        std::vector<std::string> found;
+        for (const auto& address : r->peers) found.emplace_back(std::string(address));
+        done.set_now(std::move(found));
+      }));
+  co_return co_await done;
+}
+
 Task<Status> LibP2pHost::listen(std::string multiaddr) {
   CO_TRY_SYNC_STATUS(running());
   runtime::OneShot<void> done(loop_);
@@ -326,7 +345,7 @@ void LibP2pHost::tell_peer(const PeerId& peer, bool connected) {
 
 void LibP2pHost::watch_expiry(const PeerId& peer) {
   Peer& entry = peers_.at(peer);
-  const std::int64_t left = entry.certificate.not_after_unix_ms - loop_.wall_unix_ms();
+  const std::int64_t left = entry.certificate->not_after_unix_ms - loop_.wall_unix_ms();
   entry.expiry = loop_.call_after(std::chrono::milliseconds(std::clamp(left, 0L, kExpiryCheckMs)),
                                   [this, peer] { judge(peer, peers_.at(peer)); });
 }

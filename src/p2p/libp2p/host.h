@@ -67,7 +67,8 @@ class LibP2pHost final : public Host {
   void handle(std::string protocol, StreamHandler handler) override;
 
   std::vector<PeerId> peers() const override;
-  std::optional<Certificate> certificate_of(const PeerId& peer) const override;
+  std::shared_ptr<const Certificate> certificate_of(const PeerId& peer) const override;
+  void each_peer(const PeerVisitor& visit) const override;
   void on_peer(PeerHandler handler) override;
   Status show_certificate(Bytes certificate) override;
   Status note_certificate(const PeerId& peer, BytesView certificate) override;
@@ -78,6 +79,7 @@ class LibP2pHost final : public Host {
   Status publish(const std::string& topic, Bytes data) override;
   Task<Status> provide(Bytes key) override;
   Task<Result<std::vector<PeerId>>> find_providers(Bytes key, std::size_t at_most) override;
+  Task<Result<std::vector<std::string>>> find_peer(PeerId peer) override;
 
   // Listens on one more address while running: "<relay's multiaddr>/p2p-circuit" makes this host
   // reachable through it.
@@ -87,9 +89,9 @@ class LibP2pHost final : public Host {
   friend class Events;
   struct Parts;
   struct Peer {
-    Certificate shown;        // as the root signed it
-    Certificate certificate;  // what is left of it now
-    bool refused = false;     // by now; its connection is being closed
+    Certificate shown;                               // as the root signed it
+    std::shared_ptr<const Certificate> certificate;  // what is left of it now
+    bool refused = false;                            // by now; its connection is being closed
     runtime::TimerId expiry;
   };
   enum class State { fresh, running, stopped };

@@ -40,7 +40,8 @@ SimulatedHost::SimulatedHost(SimulatedNetwork& network, PeerId id, Admission adm
       number_(network.number_of(id_)),
       admission_(std::move(admission)),
       log_(std::move(log)),
-      conduct_(loop_, admission_, [this](const PeerId& peer) { disconnect(peer); }, log_),
+      conduct_(
+          loop_, admission_, [this](const PeerId& peer) { disconnect(peer); }, log_),
       gossip_(*this),
       kademlia_(*this, number_),
       tasks_(loop_) {}
@@ -258,20 +259,24 @@ std::vector<PeerId> SimulatedHost::peers() const {
   return out;
 }
 
-std::optional<Certificate> SimulatedHost::certificate_of(const PeerId& peer) const {
+std::shared_ptr<const Certificate> SimulatedHost::certificate_of(const PeerId& peer) const {
   if (peer == id_) {
     // Asked before every call, and its signature does not change.
     const std::int64_t now = loop_.wall_unix_ms();
     if (!own_ || now < own_->not_before_unix_ms || now >= own_->not_after_unix_ms) {
       auto own = admission_.check(id_, admission_.own_certificate(), now);
-      if (!own) return std::nullopt;
-      own_ = std::move(*own);
+      if (!own) return nullptr;
+      own_ = std::make_shared<const Certificate>(*std::move(own));
     }
     return own_;
   }
   const Peer* entry = accepted(peer);
-  if (!entry) return std::nullopt;
-  return entry->certificate;
+  return entry ? entry->certificate : nullptr;
+}
+
+void SimulatedHost::each_peer(const PeerVisitor& visit) const {
+  for (const auto& [id, peer] : peers_)
+    if (!peer.refused) visit(id, *peer.certificate);
 }
 
 const SimulatedHost::Peer* SimulatedHost::accepted(const PeerId& peer) const {
@@ -292,9 +297,10 @@ Status SimulatedHost::note_certificate(const PeerId& peer, BytesView certificate
   if (it == peers_.end()) return fail(ErrorCode::unavailable, "not connected to " + peer.str());
   TRY(Certificate opened, admission_.open(peer, certificate));
   if (opened.not_before_unix_ms < it->second.shown.not_before_unix_ms) return {};
-  TRY(it->second.certificate, admission_.judge(opened, loop_.wall_unix_ms()));
+  TRY(Certificate left, admission_.judge(opened, loop_.wall_unix_ms()));
+  it->second.certificate = std::make_shared<const Certificate>(std::move(left));
   it->second.shown = std::move(opened);
-  watch_expiry(it->second.certificate.not_after_unix_ms);
+  watch_expiry(it->second.certificate->not_after_unix_ms);
   return {};
 }
 
@@ -311,8 +317,8 @@ void SimulatedHost::recheck() {
       refused.push_back(peer);
       continue;
     }
-    entry.certificate = *std::move(left);
-    const std::int64_t ends = entry.certificate.not_after_unix_ms;
+    entry.certificate = std::make_shared<const Certificate>(*std::move(left));
+    const std::int64_t ends = entry.certificate->not_after_unix_ms;
     if (first == 0 || ends < first) first = ends;
   }
   for (const PeerId& peer : refused) disconnect(peer);
@@ -349,7 +355,8 @@ void SimulatedHost::peer_up(Number number, Certificate shown, bool dialed_by_us)
     return;
   }
   watch_expiry(left->not_after_unix_ms);
-  peers_.emplace(peer, Peer{number, std::move(shown), *std::move(left)});
+  peers_.emplace(
+      peer, Peer{number, std::move(shown), std::make_shared<const Certificate>(*std::move(left))});
   // Each side opens a stream for its pings and one for its gossip, which stay.
   network_.count(Kind::ping, number_,
                  opening_bytes(kPingName) + accepting_bytes(kPingName) + 2 * (32 + kFrameBytes),
@@ -533,6 +540,19 @@ Task<Result<std::vector<PeerId>>> SimulatedHost::find_providers(Bytes key, std::
                      if (peers.size() < at_most) peers.push_back(network_.name_of(provider));
                    found.set(std::move(peers));
                  });
+  co_return co_await found;
+}
+
+Task<Result<std::vector<std::string>>> SimulatedHost::find_peer(PeerId peer) {
+  CO_TRY_SYNC_STATUS(running());
+  runtime::OneShot<std::vector<std::string>> found(loop_);
+  const Number number = network_.number_of(peer);
+  kademlia_.look_for(number, [peer, number, found](const std::vector<Number>& it) mutable {
+    std::vector<std::string> addresses;
+    if (!it.empty())
+      addresses.push_back("/memory/" + std::to_string(number + 1) + "/p2p/" + peer.str());
+    found.set(std::move(addresses));
+  });
   co_return co_await found;
 }
 

@@ -93,8 +93,8 @@ void Kademlia::aim(Query& query, const Place& target) {
   KadRequest request{What::find_node, target, query.key, 0};
   if (query.purpose == Purpose::find) request.what = What::get_providers;
   // A place is looked for by something that hashes to it.
-  const std::size_t key =
-      query.purpose == Purpose::refresh ? kPeerIdBytes : std::max<std::size_t>(query.key.size(), 1);
+  const bool of_peer = query.purpose == Purpose::refresh || query.purpose == Purpose::look;
+  const std::size_t key = of_peer ? kPeerIdBytes : std::max<std::size_t>(query.key.size(), 1);
   request.bytes = framed_bytes(kHeadBytes + field_bytes(key));
   query.request = std::make_shared<const KadRequest>(std::move(request));
   query.candidates.clear();
@@ -228,6 +228,11 @@ void Kademlia::finish(std::uint64_t id) {
       ground_.ask(candidate.peer, 0, request);
     }
   }
+  // The peer itself is the closest to its own place.
+  if (last.purpose == Purpose::look && !last.candidates.empty()) {
+    const auto& [far, closest] = *last.candidates.begin();
+    if (far == Place{} && closest.asked == Asked::answered) last.found.insert(closest.peer);
+  }
   if (last.done) last.done({last.found.begin(), last.found.end()});
 }
 
@@ -285,6 +290,10 @@ void Kademlia::find(Bytes key, std::size_t at_most, Done done) {
   const Place target = place_of(key);
   query.key = std::move(key);
   begin(std::move(query), target);
+}
+
+void Kademlia::look_for(Number peer, Done done) {
+  begin({.purpose = Purpose::look, .done = std::move(done)}, ground_.place_of_host(peer));
 }
 
 void Kademlia::remember(const Bytes& key, Number provider) {

@@ -68,6 +68,8 @@ class Kademlia {
   void provide(Bytes key, Done done);
   // Done with `at_most` providers, or with what there is when the lookup ends.
   void find(Bytes key, std::size_t at_most, Done done);
+  // Done with the peer if the lookup got to it, or with nobody.
+  void look_for(Number peer, Done done);
 
   // A request of another host; nothing to answer: an announcement.
   std::optional<KadAnswer> receive(Number from, const KadRequest& request);
@@ -89,7 +91,7 @@ class Kademlia {
     Number peer = 0;
     Asked asked = Asked::not_yet;
   };
-  enum class Purpose : std::uint8_t { refresh, provide, find };
+  enum class Purpose : std::uint8_t { refresh, provide, find, look };
   struct Query {
     Purpose purpose = Purpose::refresh;
     std::shared_ptr<const KadRequest> request = {};

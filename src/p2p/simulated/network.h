@@ -176,7 +176,8 @@ class SimulatedHost final : public Host, private Gossip::Ground, private Kademli
   void handle(std::string protocol, StreamHandler handler) override;
 
   std::vector<PeerId> peers() const override;
-  std::optional<Certificate> certificate_of(const PeerId& peer) const override;
+  std::shared_ptr<const Certificate> certificate_of(const PeerId& peer) const override;
+  void each_peer(const PeerVisitor& visit) const override;
   void on_peer(PeerHandler handler) override;
   Status show_certificate(Bytes certificate) override;
   Status note_certificate(const PeerId& peer, BytesView certificate) override;
@@ -187,6 +188,7 @@ class SimulatedHost final : public Host, private Gossip::Ground, private Kademli
   Status publish(const std::string& topic, Bytes data) override;
   Task<Status> provide(Bytes key) override;
   Task<Result<std::vector<PeerId>>> find_providers(Bytes key, std::size_t at_most) override;
+  Task<Result<std::vector<std::string>>> find_peer(PeerId peer) override;
 
   // What its protocols remember, and what bounds that: for who watches that it does not grow.
   const Gossip& gossip() const { return gossip_; }
@@ -200,9 +202,9 @@ class SimulatedHost final : public Host, private Gossip::Ground, private Kademli
   using Dialed = std::function<void(Result<PeerId>)>;
   struct Peer {
     Number number = 0;
-    Certificate shown;        // as the root signed it
-    Certificate certificate;  // what is left of it now
-    bool refused = false;     // by now; its connection is being closed
+    Certificate shown;                               // as the root signed it
+    std::shared_ptr<const Certificate> certificate;  // what is left of it now
+    bool refused = false;                            // by now; its connection is being closed
   };
   struct Question {
     std::uint64_t query = 0;
@@ -249,7 +251,7 @@ class SimulatedHost final : public Host, private Gossip::Ground, private Kademli
   std::int64_t expiry_unix_ms_ = 0;  // 0: none is watched
   State state_ = State::fresh;
   std::shared_ptr<bool> alive_ = std::make_shared<bool>(true);  // its timers outlive it
-  mutable std::optional<Certificate> own_;                      // when it was last checked
+  mutable std::shared_ptr<const Certificate> own_;              // when it was last checked
   std::map<PeerId, Peer> peers_;
   std::map<std::string, StreamHandler> handlers_;
   std::map<Topic, std::vector<MessageHandler>> topics_;

@@ -50,13 +50,14 @@ class FaultyHost final : public p2p::Host {
   Task<Result<PeerId>> connect(std::string multiaddr) override {
     constexpr std::string_view kPeer = "/p2p/";
     const auto at = multiaddr.rfind(kPeer);
-    if (at != std::string::npos) CO_TRY_STATUS(reach(PeerId(multiaddr.substr(at + kPeer.size()))));
+    if (at != std::string::npos)
+      CO_TRY_STATUS(get_through(PeerId(multiaddr.substr(at + kPeer.size()))));
     co_return co_await inner_->connect(std::move(multiaddr));
   }
   void disconnect(const PeerId& peer) override { inner_->disconnect(peer); }
 
   Task<Result<std::unique_ptr<p2p::Stream>>> open(PeerId peer, std::string protocol) override {
-    CO_TRY_STATUS(reach(peer));
+    CO_TRY_STATUS(get_through(peer));
     CO_TRY(auto stream, inner_->open(std::move(peer), std::move(protocol)));
     co_return wrap(std::move(stream));
   }
@@ -68,9 +69,10 @@ class FaultyHost final : public p2p::Host {
   }
 
   std::vector<PeerId> peers() const override { return inner_->peers(); }
-  std::optional<p2p::Certificate> certificate_of(const PeerId& peer) const override {
+  std::shared_ptr<const p2p::Certificate> certificate_of(const PeerId& peer) const override {
     return inner_->certificate_of(peer);
   }
+  void each_peer(const PeerVisitor& visit) const override { inner_->each_peer(visit); }
   void on_peer(p2p::PeerHandler handler) override { inner_->on_peer(std::move(handler)); }
   Status show_certificate(Bytes certificate) override {
     return inner_->show_certificate(std::move(certificate));
@@ -102,6 +104,11 @@ class FaultyHost final : public p2p::Host {
     std::erase_if(found, [&](const PeerId& peer) { return !hears(peer); });
     co_return found;
   }
+  Task<Result<std::vector<std::string>>> find_peer(PeerId peer) override {
+    CO_TRY_STATUS(faults_.awake(id()));
+    if (!hears(peer)) co_return std::vector<std::string>();
+    co_return co_await inner_->find_peer(std::move(peer));
+  }
 
  private:
   bool hears(const PeerId& from) const {
@@ -122,7 +129,7 @@ class FaultyHost final : public p2p::Host {
     CO_TRY_STATUS(both_ways(std::move(peer)));
     co_return true;
   }
-  Task<Status> reach(PeerId peer) {
+  Task<Status> get_through(PeerId peer) {
     auto waited = co_await runtime::with_deadline(kDialTimeMax, "reaching " + peer.str(),
                                                   reached(std::move(peer)));
     if (waited) co_return Status{};
