@@ -3,6 +3,8 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <set>
+
 #include "codec/peer_id.h"
 #include "command/members.h"
 #include "p2p/simulated/network.h"
@@ -85,6 +87,43 @@ TEST_F(MeshTest, ABootstrapNodeThatIsReachedLateIsJoined) {
   EXPECT_FALSE(connected(early, late));
   wires.heal();
   EXPECT_TRUE(wait_until(40s, [&] { return connected(early, late); }));
+}
+
+TEST_F(MeshTest, ALargeNetworkIsNoFullMesh) {
+  constexpr std::size_t kNodes = 150;
+  std::vector<command::Member*> all = {&join({})};
+  while (all.size() < kNodes) all.push_back(&join({all[random.below(all.size())]}));
+  const auto most = [&] {
+    std::size_t found = 0;
+    for (auto* member : all) found = std::max(found, member->host->peers().size());
+    return found;
+  };
+  // Lookups and introductions have made more connections than stay.
+  ASSERT_TRUE(wait_until(5min, [&] { return most() <= kConnectionsKept; })) << most();
+  (void)runtime::block_on(loop, runtime::sleep_for(2min));
+  EXPECT_LE(most(), kConnectionsKept);
+  // In one piece.
+  std::set<PeerId> seen = {all.front()->host->id()};
+  std::vector<PeerId> next(seen.begin(), seen.end());
+  while (!next.empty()) {
+    const PeerId id = next.back();
+    next.pop_back();
+    const auto at = std::ranges::find(all, id, [](auto* member) { return member->host->id(); });
+    ASSERT_NE(at, all.end());
+    EXPECT_GE((*at)->host->peers().size(), kNeighbours);
+    for (const PeerId& peer : (*at)->host->peers())
+      if (seen.insert(peer).second) next.push_back(peer);
+  }
+  EXPECT_EQ(seen.size(), kNodes);
+  // Anybody reaches anybody.
+  const auto stranger = std::ranges::find_if(all, [&](auto* member) {
+    return member != all.front() && !connected(*all.front(), *member);
+  });
+  ASSERT_NE(stranger, all.end());
+  EXPECT_TRUE(all.front()->host->reachable((*stranger)->host->id()));
+  const auto answer = runtime::block_on(
+      loop, all.front()->caller.call<Introduce>((*stranger)->host->id(), kMeshProtocol, {}));
+  EXPECT_TRUE(answer) << answer.error().to_string();
 }
 
 TEST_F(MeshTest, AddressesThatAreNotTheNodesOwnAreNotPassedOn) {

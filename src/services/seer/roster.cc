@@ -198,10 +198,11 @@ Task<void> Roster::end_remembering() {
 
 // The first of those that are connected: so one of them does it, as a rule.
 bool Roster::has_the_duty() const {
-  return std::ranges::none_of(host_.peers(), [this](const PeerId& peer) {
-    const auto certificate = host_.certificate_of(peer);
-    return peer < self_ && certificate && certificate->has_role(kRole);
+  bool first = true;
+  host_.each_peer([&](const PeerId& peer, const p2p::Certificate& certificate) {
+    if (peer < self_ && certificate.has_role(kRole)) first = false;
   });
+  return first;
 }
 
 Task<void> Roster::keep_tidy() {

@@ -221,8 +221,13 @@ Error Shards::no_holder(std::size_t shard) const {
 // Those that are known to hold it; then the others, in the order in which they should.
 std::vector<PeerId> Shards::holders(std::size_t shard) const {
   std::vector<PeerId> peers = caller_.peers_with_role(kRole);
-  std::erase(peers, host_.id());
   const auto it = known_.find(shard);
+  if (it != known_.end()) {
+    for (const PeerId& member : it->second)
+      if (!std::ranges::binary_search(peers, member) && host_.reachable(member))
+        peers.insert(std::ranges::lower_bound(peers, member), member);
+  }
+  std::erase(peers, host_.id());
   const auto rank = [&](const PeerId& peer) {
     const bool known = it != known_.end() && std::ranges::binary_search(it->second, peer);
     return std::tuple(!known, rank_of(shard, peer), peer);

@@ -155,9 +155,13 @@ int run_measure(const Arguments& a) {
   }
   fmt::print(
       "{{\"nodes\": {}, \"pushes_a_minute\": {}, \"pushes\": {}, \"messages\": {:.0f}, \"bytes\": "
-      "{:.0f}, \"virtual_per_cpu_second\": {:.1f}}}\n",
-      cost->nodes, a.pushes_a_minute, cost->pushes, cost->messages, cost->bytes,
+      "{:.0f}, \"connections\": {:.0f}, \"virtual_per_cpu_second\": {:.1f}, \"messages_of\": {{",
+      cost->nodes, a.pushes_a_minute, cost->pushes, cost->messages, cost->bytes, cost->connections,
       cost->virtual_per_cpu_second);
+  for (std::size_t kind = 0; kind < cost->messages_of_kind.size(); ++kind)
+    fmt::print("{}\"{}\": {:.0f}", kind == 0 ? "" : ", ", p2p::simulated::kKindNames[kind],
+               cost->messages_of_kind[kind]);
+  fmt::print("}}}}\n");
   return 0;
 }
 

@@ -12,7 +12,9 @@ namespace {
 
 using namespace std::chrono_literals;
 
-constexpr Duration kRest = 20s;  // all have met, the first builds are done
+// All have met, the first builds are done, and connections that nobody needs are closed (after a
+// minute).
+constexpr Duration kRest = 2min;
 
 double cpu_seconds() {
   timespec spent{};
@@ -42,6 +44,7 @@ Result<Cost> measure(std::size_t nodes, double pushes_a_minute, double minutes) 
   }
   (void)runtime::block_on(loop, runtime::sleep_for(kRest));
   const auto messages = world.wires().messages(), bytes = world.wires().bytes();
+  const auto before = world.wires().counts();
   const auto pushes = people ? people->pushes() : 0;
   const double began = cpu_seconds();
   const auto counted =
@@ -54,6 +57,12 @@ Result<Cost> measure(std::size_t nodes, double pushes_a_minute, double minutes) 
   const double shares = static_cast<double>(specs.size()) * minutes;
   cost.messages = static_cast<double>(world.wires().messages() - messages) / shares;
   cost.bytes = static_cast<double>(world.wires().bytes() - bytes) / shares;
+  const auto& after = world.wires().counts();
+  for (std::size_t kind = 0; kind < after.size(); ++kind)
+    cost.messages_of_kind[kind] =
+        static_cast<double>(after[kind].messages - before[kind].messages) / shares;
+  cost.connections =
+      2.0 * static_cast<double>(world.wires().connections()) / static_cast<double>(specs.size());
   cost.virtual_per_cpu_second = 60 * minutes / spent;
   if (people) runtime::block_on(loop, people->stop());
   runtime::block_on(loop, world.stop());

@@ -342,6 +342,8 @@ Task<std::string> People::missing_of(const Project& project) {
   co_return "";
 }
 
+constexpr std::size_t kAnsweredMax = 16;  // addresses in one answer of a seer (zone.cc)
+
 Task<std::string> People::missing_in_dns(const Project& project) {
   std::size_t running = 0, substrates = 0;
   for (std::size_t i = 0; i < world_.size(); ++i) {
@@ -367,7 +369,7 @@ Task<std::string> People::missing_in_dns(const Project& project) {
         world_.sockets().host(kBrowsers), {at->machine->address(), 53},
         fmt::format("{}.{}", project.label, World::kSuffix), seer::dns::Type::a);
     if (!answer) co_return at->spec.name + ": " + answer.error().to_string();
-    if (answer->addresses.size() != std::min<std::size_t>(substrates, 8))
+    if (answer->addresses.size() != std::min<std::size_t>(substrates, kAnsweredMax))
       co_return fmt::format("{} gives {} addresses of {}", at->spec.name, answer->addresses.size(),
                             substrates);
   }

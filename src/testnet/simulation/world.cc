@@ -32,15 +32,17 @@ bool runs_there(const NodeSpec& spec, std::string_view service) {
 std::vector<NodeSpec> spread_services(std::size_t nodes) {
   nodes = std::max(nodes, kNodesMin);
   const std::size_t more = nodes / 10;
+  // Of a large network, so that no service waits on a handful of machines.
+  const std::size_t share = nodes / 20;
   const std::vector<std::pair<std::string_view, std::size_t>> wanted = {
       {tns::kRole, nodes < 12   ? 1
                    : nodes < 50 ? 3
-                                : 5},
+                                : std::max<std::size_t>(5, share)},
       {auth::kRole, 1},
-      {patrick::kRole, nodes < 12 ? 1 : 3},
-      {seer::kRole, nodes < 12 ? 1 : 3},
-      {hoarder::kRole, std::clamp<std::size_t>(1 + more, 2, 12)},
-      {monkey::kRole, std::clamp<std::size_t>(1 + more, 1, 12)},
+      {patrick::kRole, nodes < 12 ? 1 : std::max<std::size_t>(3, share / 2)},
+      {seer::kRole, nodes < 12 ? 1 : std::max<std::size_t>(3, share / 2)},
+      {hoarder::kRole, std::max(std::clamp<std::size_t>(1 + more, 2, 12), share)},
+      {monkey::kRole, std::max(std::clamp<std::size_t>(1 + more, 1, 12), share)},
       {substrate::kRole, std::max<std::size_t>(1 + more, 1)}};
   std::vector<NodeSpec> out;
   for (const auto& [service, copies] : wanted)
