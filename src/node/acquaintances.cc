@@ -54,8 +54,9 @@ Acquaintances::Node* Acquaintances::find(const PeerId& peer) {
   return it == nodes_.end() ? nullptr : &it->second;
 }
 
-// The farthest that nobody misses goes, if it is farther than the newcomer.
-bool Acquaintances::make_room(std::uint64_t distance) {
+// The farthest that nobody misses goes, if it is farther than the newcomer. Who is connected is
+// always known, or nobody would close that connection: the host bounds their number.
+bool Acquaintances::make_room(std::uint64_t distance, bool connected) {
   if (nodes_.size() < kKnownNodesMax) return true;
   auto farthest = nodes_.end();
   for (auto it = nodes_.begin(); it != nodes_.end(); ++it) {
@@ -63,12 +64,18 @@ bool Acquaintances::make_room(std::uint64_t distance) {
     if (node.connected || node.dialing || node.chosen) continue;
     if (farthest == nodes_.end() || node.distance > farthest->second.distance) farthest = it;
   }
-  if (farthest == nodes_.end() || farthest->second.distance < distance) return false;
+  if (farthest == nodes_.end()) return connected;
+  if (!connected && farthest->second.distance < distance) return false;
   nodes_.erase(farthest);
   return true;
 }
 
 Acquaintances::Node* Acquaintances::learn(const PeerId& peer, Roles roles, TimePoint now) {
+  return enter(peer, roles, now, false);
+}
+
+Acquaintances::Node* Acquaintances::enter(const PeerId& peer, Roles roles, TimePoint now,
+                                          bool connected) {
   if (peer == self_) return nullptr;
   if (Node* known = find(peer)) {
     // Of who is connected, its certificate says it.
@@ -79,7 +86,7 @@ Acquaintances::Node* Acquaintances::learn(const PeerId& peer, Roles roles, TimeP
     return known;
   }
   const std::uint64_t distance = distance_between(self_, peer);
-  if (!make_room(distance)) return nullptr;
+  if (!make_room(distance, connected)) return nullptr;
   Node& node = nodes_[peer];
   node.roles = roles;
   node.distance = distance;
@@ -90,7 +97,7 @@ Acquaintances::Node* Acquaintances::learn(const PeerId& peer, Roles roles, TimeP
 
 Acquaintances::Node* Acquaintances::met(const PeerId& peer, Roles roles, bool connected,
                                         TimePoint now) {
-  Node* node = connected ? learn(peer, roles, now) : find(peer);
+  Node* node = connected ? enter(peer, roles, now, true) : find(peer);
   if (!node) return nullptr;
   if (node->connected != connected) {
     node->connected = connected;

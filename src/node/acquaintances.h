@@ -52,7 +52,7 @@ class Acquaintances {
   // Hears of a node; null when there is no room for one so far away.
   Node* learn(const PeerId& peer, Roles roles, TimePoint now);
   Node* find(const PeerId& peer);
-  // It came or went. Null: unknown, and no room.
+  // It came or went. Null: it went, and was not known.
   Node* met(const PeerId& peer, Roles roles, bool connected, TimePoint now);
   void failed(const PeerId& peer, TimePoint now);  // a dial
   void forget_before(TimePoint then);              // those not met since; connected ones stay
@@ -70,7 +70,8 @@ class Acquaintances {
   std::vector<const std::pair<const PeerId, Node>*> some_connected(std::size_t at_most);
 
  private:
-  bool make_room(std::uint64_t distance);
+  Node* enter(const PeerId& peer, Roles roles, TimePoint now, bool connected);
+  bool make_room(std::uint64_t distance, bool connected);
 
   const PeerId self_;
   const Roles roles_;

@@ -84,6 +84,14 @@ TEST_F(AcquaintancesTest, TheNearestAreRememberedAndConnectedOnesNeverForgotten)
   EXPECT_EQ(known.nodes().size(), 10u);
 }
 
+TEST_F(AcquaintancesTest, WhoIsConnectedIsAlwaysKnown) {
+  for (std::size_t i = 0; i < kKnownNodesMax; ++i) known.learn(peer(i), monkey, now);
+  meet(kKnownNodesMax, 2 * kKnownNodesMax + 10, monkey);
+  EXPECT_EQ(known.connected(), kKnownNodesMax + 10);
+  for (std::size_t i = 0; i < kKnownNodesMax + 10; ++i)
+    EXPECT_TRUE(known.find(peer(kKnownNodesMax + i)));
+}
+
 TEST_F(AcquaintancesTest, TellsOfOthersEachTime) {
   meet(0, 20, monkey);
   std::set<PeerId> told;
