@@ -13,8 +13,18 @@ Task<Result<patrick::Accepted>> ScriptedGit::push(ProjectId project, std::string
   // 40 hex digits that name the content, as git's do.
   const std::string commit = to_hex(BytesView(crypto::sha256(tar)).first(20));
   archives_[commit] = std::move(tar);
-  co_return co_await listener_->accept(
-      {std::move(project), std::move(repository), std::move(branch), commit});
+  // Ends with the provider, as a request does with the server that took it.
+  runtime::Scope& outer = co_await runtime::current_scope();
+  if (!ended_) ended_ = std::make_unique<runtime::Signal>(outer.loop());
+  runtime::Scope own(outer.loop(), outer);
+  pushing_.insert(&own);
+  auto accepted =
+      co_await listener_
+          ->accept({std::move(project), std::move(repository), std::move(branch), commit})
+          .in(own);
+  pushing_.erase(&own);
+  ended_->notify_all();
+  co_return accepted;
 }
 
 Task<Status> ScriptedProvider::start(patrick::PushListener& listener) {
@@ -24,7 +34,8 @@ Task<Status> ScriptedProvider::start(patrick::PushListener& listener) {
 
 Task<void> ScriptedProvider::stop() {
   git_->listener_ = nullptr;
-  co_return;
+  for (runtime::Scope* push : std::set(git_->pushing_)) push->cancel();
+  while (!git_->pushing_.empty()) (void)co_await git_->ended_->wait();
 }
 
 Task<Result<Bytes>> ScriptedProvider::archive(ProjectId, std::string, std::string commit) {

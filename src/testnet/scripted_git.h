@@ -3,9 +3,11 @@
 
 #include <map>
 #include <memory>
+#include <set>
 #include <string>
 
 #include "process/archive.h"
+#include "runtime/channel.h"
 #include "services/patrick/provider.h"
 
 namespace tau::testnet {
@@ -24,6 +26,8 @@ class ScriptedGit {
   friend class ScriptedProvider;
   std::map<std::string, Bytes> archives_;  // by commit
   patrick::PushListener* listener_ = nullptr;
+  std::set<runtime::Scope*> pushing_;
+  std::unique_ptr<runtime::Signal> ended_;
 };
 
 class ScriptedProvider final : public patrick::Provider {

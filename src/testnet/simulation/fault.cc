@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <array>
 
+#include "services/seer/api.h"
 #include "services/tns/api.h"
 #include "testnet/simulation/liar.h"
 #include "testnet/simulation/outlaw.h"
@@ -44,6 +45,9 @@ constexpr std::array<Row, kFaultKinds> kRows = {{
 }};
 // One fault in about this time: several are under way at once.
 constexpr Duration kEvery = 1500ms;
+// Of a node, until no seer lists it: the seer that heard it says so no more, and the others believe
+// that one no longer if they do not hear it either; and time for that to be passed on.
+constexpr Duration kSilence = 2 * seer::kDeadAfter + 5s;
 
 const Row& row_of(FaultKind kind) { return *std::ranges::find(kRows, kind, &Row::kind); }
 
@@ -160,10 +164,34 @@ Task<void> Faults::happen(Fault fault) {
       break;
   }
   begin(fault);
+  if (fault.kind == FaultKind::mute && fault.lasts > kSilence) tasks_.spawn(listen(fault));
   (void)co_await runtime::sleep_for(fault.lasts);
   end(fault);
   if (fault.lasts > Duration{}) trace_.say(fmt::format("over: {}", describe(fault, names)));
   if (fault.kind == FaultKind::full_disk) co_await restart(fault);
+}
+
+Task<void> Faults::listen(Fault fault) {
+  std::map<World::Member*, std::size_t> lives;
+  for (World::Member* seer : world_.with(seer::kRole)) lives[seer] = seer->lives;
+  if (!co_await runtime::sleep_for(kSilence)) co_return;
+  for (const auto& [seer, life] : lives) {
+    const auto is_it = [&, at = seer](std::size_t i) { return &world_[i] == at; };
+    if (std::ranges::any_of(fault.nodes, is_it)) continue;
+    if (!seer->running() || seer->lives != life) continue;
+    World::Member* asker = world_.client();
+    if (!asker) co_return;
+    // Of a node that stops meanwhile, the question ends with it.
+    const auto listed = co_await asker->node->caller().call<seer::ListNodes>(
+        seer->node->id(), seer::kProtocol, {std::string()});
+    // What was held up until it was over proves nothing.
+    if (!listed || world_.loop().now() >= TimePoint{fault.at} + fault.lasts) continue;
+    for (const std::size_t i : fault.nodes)
+      if (std::ranges::find(listed->nodes, world_[i].node->id(), &seer::LiveNode::peer) !=
+          listed->nodes.end())
+        ledger_.violated(fmt::format("{} lists {}, which nobody has heard for {} s",
+                                     seer->spec.name, world_[i].spec.name, kSilence / 1s));
+  }
 }
 
 Task<void> Faults::restart(Fault fault) {

@@ -63,6 +63,7 @@ class Faults {
 
  private:
   Task<void> happen(Fault fault);
+  Task<void> listen(Fault fault);  // whether seers still list who is silent
   Task<void> stop_nodes(Fault fault);
   Task<void> start_again(std::size_t index);
   Task<void> restart(Fault fault);

@@ -2,10 +2,10 @@
 
 #include <fmt/format.h>
 
-#include "command/frame.h"
 #include "node/credentials.h"
 #include "node/mesh.h"
 #include "node/network.h"
+#include "testnet/simulation/raw_command.h"
 
 namespace tau::testnet::simulation {
 namespace {
@@ -14,29 +14,6 @@ using namespace std::chrono_literals;
 
 constexpr Duration kEvery = 100ms;
 constexpr std::size_t kAtOnceMax = 32;
-constexpr Duration kCommandMax = 5s;
-
-template <class C>
-Task<Result<void>> send(p2p::Host& host, PeerId to, std::string protocol,
-                        typename C::Request request) {
-  CO_TRY(auto stream, host.open(std::move(to), std::move(protocol)));
-  const command::RequestFrame frame{std::string(C::kName), 2000, codec::to_value(request)};
-  CO_TRY_STATUS(command::write_frame(*stream, codec::to_cbor(frame)));
-  CO_TRY(const Bytes answer, command::read_frame(*stream));
-  CO_TRY_SYNC(auto response, codec::from_cbor<command::ResponseFrame>(answer));
-  CO_TRY_SYNC(const codec::Value body, std::move(response).take());
-  (void)body;
-  co_return Status{};
-}
-
-template <class C>
-Task<Result<void>> command_to(p2p::Host& host, PeerId to, std::string_view protocol,
-                              typename C::Request request) {
-  CO_TRY(const PeerId peer,
-         runtime::with_deadline(kCommandMax, "dial", host.connect("/memory/0/p2p/" + to.str())));
-  co_return co_await runtime::with_deadline(
-      kCommandMax, "command", send<C>(host, peer, std::string(protocol), std::move(request)));
-}
 
 }  // namespace
 

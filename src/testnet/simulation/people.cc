@@ -28,6 +28,10 @@ constexpr Duration kVisitMax = 30s;
 constexpr Duration kRegisterEvery = 2s;
 constexpr std::size_t kRegisteredMax = 60;
 constexpr std::size_t kHoldersMin = 2;  // of an acknowledged deployment
+constexpr std::uint64_t kAloneOf = 5;   // pushes, one to a patrick that nobody hears
+constexpr Duration kAlone = 2s;
+constexpr Duration kAskPromisesEvery = 300ms;
+constexpr std::size_t kLatelyMax = 4;  // promises of a hoarder that are looked at so often
 
 std::string id_of(std::string_view what) {
   return codec::Cid::of(codec::ContentType::raw, as_bytes(what)).to_string();
@@ -63,6 +67,7 @@ People::People(World& world, Ledger& ledger, Trace& trace, Options options)
       options_(options),
       random_(options.seed ^ 0x70656f706c65),
       owner_(crypto::KeyPair::generate(random_)),
+      claimant_(world, ledger, options.seed ^ 0x636c61696d),
       tasks_(world.loop()) {
   for (std::size_t i = 0; i < options_.projects; ++i) {
     auto project = std::make_unique<Project>();
@@ -90,10 +95,14 @@ void People::start() {
   tasks_.spawn(visit());
   tasks_.spawn(ask_dns());
   tasks_.spawn(look());
+  tasks_.spawn(look_at_promises());
   tasks_.spawn(watch());
 }
 
-Task<void> People::stop() { co_await tasks_.stop(); }
+Task<void> People::stop() {
+  co_await tasks_.stop();
+  co_await claimant_.stop();
+}
 
 Task<void> People::watch() {
   do {
@@ -153,6 +162,14 @@ Task<std::optional<std::uint64_t>> People::push(Project& project, std::string re
   const auto patricks = world_.with(patrick::kRole);
   World::Member& at = project.host ? *project.host : *patricks[random_.below(patricks.size())];
   if (!at.running()) co_return std::nullopt;
+  // One that nobody hears cannot have agreed with the others on anything; and what it has
+  // acknowledged nevertheless is gone with its power.
+  const bool alone = options_.harm && !finishing_ && random_.below(kAloneOf) == 0;
+  if (alone) {
+    options_.harm(FaultKind::mute, index_of(at), kAlone);
+    if (!co_await runtime::sleep_for(1ms)) co_return std::nullopt;
+  }
+  const TimePoint pushed = world_.loop().now();
   // What stands behind git push has no deadline of its own but those of its parts.
   const Ledger::Operation open(ledger_, "a push of " + project.label, 60s);
   const auto done =
@@ -165,7 +182,19 @@ Task<std::optional<std::uint64_t>> People::push(Project& project, std::string re
   project.host = &at;
   ledger_.accepted(project.id, done->seq, done->job);
   trace_.say(fmt::format("{}: push of {} is seq {}", project.label, repository, done->seq));
+  if (alone && world_.loop().now() - pushed < kAlone) {
+    (void)co_await runtime::yield();  // what answered us has returned
+    runtime::Scope own(world_.loop());
+    co_await world_.crash(index_of(at)).in(own);
+    options_.harm(FaultKind::crash, index_of(at), kAlone);
+  }
   co_return done->seq;
+}
+
+std::size_t People::index_of(const World::Member& at) {
+  std::size_t i = 0;
+  while (&world_[i] != &at) ++i;
+  return i;
 }
 
 Task<void> People::visit() {
@@ -251,10 +280,33 @@ Task<void> People::look() {
       const auto jobs = co_await desk().call_any<patrick::ListJobs>(
           patrick::kRole, patrick::kProtocol, {project->id, 100});
       // What may be old says so, and is not held against what was promised.
-      if (jobs && !jobs->stale) ledger_.saw_jobs(project->id, jobs->jobs, asked);
+      if (!jobs || jobs->stale) continue;
+      ledger_.saw_jobs(project->id, jobs->jobs, asked);
+      const auto building =
+          std::ranges::find(jobs->jobs, patrick::JobState::building, &patrick::JobStatus::state);
+      if (building != jobs->jobs.end()) co_await claimant_.claim(*building);
     }
     if (!co_await runtime::sleep_for(options_.look_every)) co_return;
   }
+}
+
+// What a hoarder promised last, asked of it again and again: it must be there at once after a power
+// cut, not only when others have repaired it.
+Task<void> People::look_at_promises() {
+  do {
+    for (World::Member* at : world_.with(hoarder::kRole)) {
+      if (!at->running()) continue;
+      for (const codec::Cid& deployment : std::deque(lately_promised_[at->node->id()])) {
+        if (!at->running()) break;
+        const Ledger::Operation open(ledger_, "a question to " + at->spec.name,
+                                     hoarder::Holds::kDeadline + kSlack);
+        const auto holds =
+            co_await desk().call<hoarder::Holds>(at->node->id(), hoarder::kProtocol, {deployment});
+        if (holds && !holds->held)
+          ledger_.violated(at->spec.name + " lacks what it promised to hold a moment ago");
+      }
+    }
+  } while (co_await runtime::sleep_for(kAskPromisesEvery));
 }
 
 Task<void> People::look_at_pointers(World::Member& at) {
@@ -271,7 +323,16 @@ Task<void> People::look_at_pointers(World::Member& at) {
       continue;
     }
     ledger_.saw_pointer(at.spec.name, *pointer);
-    for (const PeerId& holder : pointer->holders) promised_.emplace(holder, pointer->deployment);
+    std::vector<codec::Cid> roots = {pointer->deployment};
+    if (pointer->compiled) roots.push_back(*pointer->compiled);
+    for (const PeerId& holder : pointer->holders) {
+      for (const codec::Cid& root : roots) {
+        if (!promised_.emplace(holder, root).second) continue;
+        auto& lately = lately_promised_[holder];
+        lately.push_back(root);
+        if (lately.size() > kLatelyMax) lately.pop_front();
+      }
+    }
   }
 }
 
@@ -360,6 +421,11 @@ Task<std::string> People::missing_in_dns(const Project& project) {
     if (roll && *roll != copy->digest)
       co_return at->spec.name + " has another copy of the roster than the seers before it";
     roll = copy->digest;
+    // Each row says that one seer hears one node.
+    const auto seers = world_.with(seer::kRole).size();
+    if (copy->records > running * seer::kSeersOfANode + seers * seers)
+      co_return fmt::format("{} keeps {} records of {} nodes", at->spec.name, copy->records,
+                            running);
     const auto nodes =
         co_await desk().call<seer::ListNodes>(at->node->id(), seer::kProtocol, {std::string()});
     if (!nodes) co_return at->spec.name + ": " + nodes.error().to_string();

@@ -6,6 +6,8 @@
 #pragma once
 
 #include <cstdint>
+#include <deque>
+#include <functional>
 #include <map>
 #include <memory>
 #include <optional>
@@ -15,6 +17,8 @@
 
 #include "runtime/task_group.h"
 #include "services/auth/api.h"
+#include "testnet/simulation/claimant.h"
+#include "testnet/simulation/fault.h"
 #include "testnet/simulation/ledger.h"
 #include "testnet/simulation/world.h"
 
@@ -28,6 +32,8 @@ class People {
     std::size_t desk = 0;  // the node that they use
     Duration push_every = std::chrono::seconds(4), visit_every = std::chrono::milliseconds(500),
              look_every = std::chrono::milliseconds(1500);
+    // Does this to the node of that index now, and repairs it.
+    std::function<void(FaultKind kind, std::size_t node, Duration lasts)> harm = nullptr;
     bool only_push = false;  // nobody visits, asks or looks: for counting what nodes send
   };
   People(World& world, Ledger& ledger, Trace& trace, Options options);
@@ -62,11 +68,13 @@ class People {
   Task<std::optional<std::uint64_t>> push(Project& project, std::string repository,
                                           std::map<std::string, std::string> tree);
   Task<void> register_more();
+  std::size_t index_of(const World::Member& at);
   Task<void> visit();
   Task<void> visit_one(World::Member& at, const Project& project);
   Task<void> ask_dns();
   Task<void> look();
   Task<void> look_at_pointers(World::Member& at);
+  Task<void> look_at_promises();
   Task<void> watch();
   Task<std::string> missing_of(const Project& project);
   Task<std::string> missing_in_dns(const Project& project);
@@ -79,11 +87,13 @@ class People {
   const Options options_;
   SeededRandom random_;
   crypto::KeyPair owner_;
+  Claimant claimant_;
   std::vector<std::unique_ptr<Project>> projects_;
   std::map<std::pair<std::string, std::string>, std::uint64_t>
       served_;                                        // (substrate and its life, label)
   std::set<std::pair<PeerId, codec::Cid>> promised_;  // what a pointer says that a hoarder holds
-  std::vector<ProjectId> registered_;                 // acknowledged, and never pushed to
+  std::map<PeerId, std::deque<codec::Cid>> lately_promised_;
+  std::vector<ProjectId> registered_;  // acknowledged, and never pushed to
   runtime::TaskGroup tasks_;
   bool finishing_ = false;
   std::uint64_t pushes_ = 0, answers_ = 0;

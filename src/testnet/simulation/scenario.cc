@@ -33,6 +33,9 @@ struct Play {
     who.seed = o.seed;
     who.desk = desk;
     who.projects = std::clamp<std::size_t>(o.nodes / 8, 1, 10);
+    who.harm = [this](FaultKind kind, std::size_t node, Duration lasts) {
+      nature->schedule({loop.now().since_start, lasts, kind, {node}, 0});
+    };
     watch_votes(*world, ledger);
     people = std::make_unique<People>(*world, ledger, trace, who);
     nature = std::make_unique<Faults>(*world, ledger, trace);
