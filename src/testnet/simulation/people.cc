@@ -30,6 +30,7 @@ constexpr std::size_t kRegisteredMax = 60;
 constexpr std::size_t kHoldersMin = 2;  // of an acknowledged deployment
 constexpr std::uint64_t kAloneOf = 5;   // pushes, one to a patrick that nobody hears
 constexpr Duration kAlone = 2s;
+constexpr std::uint64_t kCutOffWithinUs = 12'000;  // about what a push takes
 constexpr Duration kAskPromisesEvery = 300ms;
 constexpr std::size_t kLatelyMax = 4;  // promises of a hoarder that are looked at so often
 
@@ -162,13 +163,11 @@ Task<std::optional<std::uint64_t>> People::push(Project& project, std::string re
   const auto patricks = world_.with(patrick::kRole);
   World::Member& at = project.host ? *project.host : *patricks[random_.below(patricks.size())];
   if (!at.running()) co_return std::nullopt;
-  // One that nobody hears cannot have agreed with the others on anything; and what it has
-  // acknowledged nevertheless is gone with its power.
+  // One that nobody hears any more cannot agree with the others; and what it has acknowledged
+  // nevertheless is gone with its power.
   const bool alone = options_.harm && !finishing_ && random_.below(kAloneOf) == 0;
-  if (alone) {
-    options_.harm(FaultKind::mute, index_of(at), kAlone);
-    if (!co_await runtime::sleep_for(1ms)) co_return std::nullopt;
-  }
+  if (alone)
+    tasks_.spawn(cut_off(index_of(at), std::chrono::microseconds(random_.below(kCutOffWithinUs))));
   const TimePoint pushed = world_.loop().now();
   // What stands behind git push has no deadline of its own but those of its parts.
   const Ledger::Operation open(ledger_, "a push of " + project.label, 60s);
@@ -189,6 +188,10 @@ Task<std::optional<std::uint64_t>> People::push(Project& project, std::string re
     options_.harm(FaultKind::crash, index_of(at), kAlone);
   }
   co_return done->seq;
+}
+
+Task<void> People::cut_off(std::size_t index, Duration after) {
+  if (co_await runtime::sleep_for(after)) options_.harm(FaultKind::mute, index, kAlone);
 }
 
 std::size_t People::index_of(const World::Member& at) {

@@ -68,6 +68,7 @@ class People {
   Task<std::optional<std::uint64_t>> push(Project& project, std::string repository,
                                           std::map<std::string, std::string> tree);
   Task<void> register_more();
+  Task<void> cut_off(std::size_t index, Duration after);
   std::size_t index_of(const World::Member& at);
   Task<void> visit();
   Task<void> visit_one(World::Member& at, const Project& project);
